@@ -422,7 +422,7 @@ impl Channel {
         self.outputs.finish(clocks.monotonic, &mut kit.send, &mut kit.interfaces);
     }
 
-    /// Why legs have failed for good (`failed`), or wait.
+    /// Why legs have failed permanently (`failed`), or wait.
     fn troubles(&self, failed: bool) -> Vec<String> {
         let needed = self.ports.iter().filter(|port| port.role.is_needed());
         needed.filter_map(|port| port.trouble(failed)).collect()

@@ -161,7 +161,7 @@ pub struct Channel {
     pub name: String,
     /// One or more paths of the same stream.
     pub legs: Vec<Leg>,
-    /// How the datagrams are numbered; `rtp` if a leg's scheme says so.
+    /// How the datagrams are numbered; `rtp` if a leg's scheme implies it.
     pub format: Format,
     /// Description of its RTP content, if configured.
     pub described: Option<Arc<Described>>,

@@ -1,7 +1,7 @@
 //! Recent losses of a channel, by flow. Losses in quick succession form one observation.
 //!
 //! Pure. The packet path reports each gap that is given up to `LossLog::lost`; the channel's state
-//! contains the newest observations. Counters of the same time tell the cause
+//! contains the newest observations. Counters of the same time show the cause
 //! ([`crate::observe`]).
 
 use std::{

@@ -34,7 +34,7 @@ pub trait Piece: fmt::Debug + Send + Sync + 'static {
     /// Count of its packets.
     fn packets(&self) -> u32;
 
-    /// Count of the tap's packets before it: tells a reader that skipped pieces how many packets
+    /// Count of the tap's packets before it: shows a reader that skipped pieces how many packets
     /// they held.
     fn first(&self) -> u64;
 

@@ -408,7 +408,7 @@ impl Path {
             let command = match self.commands.try_recv() {
                 Ok(command) => command,
                 Err(mpsc::TryRecvError::Empty) => return true,
-                // The last handle is gone, so no more commands can come.
+                // The last handle is gone, so no further commands are possible.
                 Err(mpsc::TryRecvError::Disconnected) => return false,
             };
             // A caller that has stopped waiting gets no answer.

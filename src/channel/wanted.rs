@@ -19,7 +19,7 @@ impl FlowWanted {
     /// digits; an address and port; or an id as displayed.
     ///
     /// # Errors
-    /// A message that says what is wrong and what was expected.
+    /// A message that states the error and the expected form.
     pub fn parse(text: &str) -> Result<FlowWanted, String> {
         if !(1..=FLOW_KEY_BYTES_MAX).contains(&text.len()) {
             return Err(format!(
@@ -52,7 +52,7 @@ impl FlowWanted {
     /// Checks whether a flow of the format can have such a key.
     ///
     /// # Errors
-    /// A message that says what was expected.
+    /// A message that states the expected form.
     pub fn check(&self, format: &Format) -> Result<(), String> {
         let number = || !numbers(&self.text).is_empty();
         let address = || self.text.parse::<SocketAddr>().is_ok();

@@ -63,12 +63,12 @@ pub const FLOW_KEY_BYTES_MAX: usize = 128;
 /// Time for which a browser remembers that a page of another site is allowed; then it asks again
 /// with the next request.
 pub const CORS_MAX_AGE: Duration = Duration::from_secs(600);
-/// Time that a client is told to wait when there is no room: by then some clients will have left.
+/// Time that a client is asked to wait when there is no room: by then some clients will have left.
 pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Pause in accepting connections after the process ran out of descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Maximum bytes of answers that clients have not read yet, over all clients: some of the longest
-/// ones. Beyond that clients are told to retry.
+/// ones. Beyond that clients are asked to retry.
 pub const ANSWERS_BYTES_MAX: usize = 64 << 20;
 /// Answers below this size are not counted: with one per connection they stay small.
 pub const ANSWER_SMALL_BYTES: u64 = 16 << 10;

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// little memory.
 pub const SEND_PIPE_BLOCKS_MAX: usize = 8;
 /// Maximum stall that a paced source catches up at once: a laptop that slept must not send an hour
-/// of video as one burst, but a scheduling hiccup must not delay a stream for good.
+/// of video as one burst, but a scheduling hiccup must not delay a stream permanently.
 pub const PACE_CATCH_UP_MAX: Duration = Duration::from_millis(100);
 /// Maximum plausible time between two PCRs (ISO 13818-1 requires 100 ms); a longer one is a
 /// discontinuity.

@@ -15,8 +15,8 @@ pub const PUSH_QUEUE_BYTES_MAX: usize = 1 << 20;
 pub const PUSH_PIECE_BYTES: usize = 64 << 10;
 /// Maximum bytes of messages in one chunk, which cannot be dropped in part.
 pub const PUSH_CHUNK_BYTES_MAX: usize = 256 << 10;
-/// Maximum flows with missed numbers that a client was not told of yet, over all its streams:
-/// about 1 MiB. A client that misses more is disconnected.
+/// Maximum flows with missed numbers that have not been reported to a client yet, over all its
+/// streams: about 1 MiB. A client that misses more is disconnected.
 pub const MISSED_FLOWS_MAX: usize = 16_384;
 const _: () = assert!(MISSED_FLOWS_MAX >= FLOWS_MAX);
 /// Maximum age of the oldest queued message: a mobile client's change of cells, or a busy page,

@@ -15,7 +15,7 @@ pub const TRUSTED_PROXIES_MAX: usize = 64;
 pub const BASE_BYTES_MAX: usize = 256;
 /// Maximum addresses evaluated in the headers of proxies: no request passes more proxies.
 pub const FORWARDED_HOPS_MAX: usize = 32;
-/// Maximum connections that are told at the same time why they are refused; others are closed.
+/// Maximum connections that get the reason of their refusal at the same time; others are closed.
 pub const REFUSALS_AT_ONCE: usize = 16;
 /// Time to wait for each of them: a round trip.
 pub const REFUSAL_LINGER: Duration = Duration::from_millis(500);

@@ -244,7 +244,7 @@ async fn start(shared: &Arc<Shared>, entry: &Entry, joining: Joining) -> Result<
             return Err(error.into());
         }
     };
-    // A player would wait in vain, so it is told to retry; the interface may be there by then.
+    // A player would wait in vain, so it is asked to retry; the interface may be there by then.
     end(shared, entry, thread).await;
     Err(RegistryError::Waiting { reasons })
 }

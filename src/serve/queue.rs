@@ -72,7 +72,7 @@ pub(super) struct State<P: Policy> {
     pub(super) policy: P,
     /// Nothing more comes: the client gets the remaining items.
     pub(super) ended: bool,
-    /// The client wants nothing more: further items are discarded.
+    /// The client needs nothing more: further items are discarded.
     pub(super) closed: bool,
 }
 
@@ -170,8 +170,8 @@ impl<P: Policy> ClientQueue<P> {
     }
 
     /// Writes until the queue is empty. Returns whether everything has ended.
-    /// `left(state, now, since)`: how long the client may go on at `now`, if it has taken nothing
-    /// since `since`.
+    /// `left(state, now, since)`: how long the client may continue at `now`, if it has taken
+    /// nothing since `since`.
     pub(super) async fn catch_up(
         &self,
         left: impl Fn(&State<P>, Instant, Instant) -> Result<Duration, End>,

@@ -155,7 +155,8 @@ impl Builder {
 
 /// A session number that no other session of this producer is likely to have.
 fn random_session() -> u32 {
-    // The kernel refuses only before it has gathered entropy; the clock tells sessions apart then.
+    // The kernel refuses only before it has gathered entropy; the clock distinguishes sessions
+    // then.
     getrandom::u32().unwrap_or_else(|_| clock::unix_micros() as u32)
 }
 

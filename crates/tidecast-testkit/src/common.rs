@@ -144,7 +144,7 @@ impl Running {
         loop {
             let ended = self.child.try_wait().expect("wait");
             if let Some(reader) = self.reader.take_if(|_| ended.is_some()) {
-                reader.join().expect("no panic"); // all that it said
+                reader.join().expect("no panic"); // the whole output
             }
             if let Some(line) = self.lines.lock().expect("no panic").iter().find(|line| line.contains(text)) {
                 return line.clone();
@@ -313,8 +313,8 @@ pub fn have_npm(package: &str) -> bool {
     skip_unless(found, &format!("the npm package {package} is not installed (npm ci --prefix tests)"))
 }
 
-/// Returns whether this test may create network namespaces. Unlike a program, root privileges
-/// cannot be installed by `tests/run`, so for other users a message says that the test is skipped.
+/// Returns whether this test may create network namespaces. Root privileges cannot be provided by
+/// `tests/run`, so for other users a message says that the test is skipped.
 pub fn is_root() -> bool {
     let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n");
     if !root {

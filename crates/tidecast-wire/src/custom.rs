@@ -199,7 +199,7 @@ impl Layout {
     }
 }
 
-/// What a datagram says about its number.
+/// Information in a datagram about its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Body {
     /// Its number, or the next one to be used when it takes none.

@@ -27,7 +27,7 @@ pub use report::{BLOCKS_MAX, Block, Blocks, CNAME_MAX, Description, Echo, Receiv
 
 /// The port of RTCP above the media's, which is even (RFC 3550 section 11).
 pub const PORT_ABOVE: u16 = 1;
-/// Bytes of a packet's header, which also says how long the packet is.
+/// Bytes of a packet's header, which also contains the length of the packet.
 pub const HEADER: usize = 4;
 const VERSION: u8 = 2;
 const WORD: usize = 4;

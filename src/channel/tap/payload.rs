@@ -16,7 +16,7 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
     /// Count of the packets.
     pub packets: u32,
-    /// Count of the tap's packets before it: tells a reader that skipped chunks how many packets
+    /// Count of the tap's packets before it: shows a reader that skipped chunks how many packets
     /// they held.
     pub first: u64,
 }

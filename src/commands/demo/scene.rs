@@ -32,7 +32,7 @@ const APART_PACKETS: u64 = 10 * 60 * 73;
 #[derive(Debug)]
 pub(super) struct Scene {
     pub(super) name: &'static str,
-    /// What a person should know of it.
+    /// Description for the user.
     pub(super) about: &'static str,
     /// Whether [`FILM`] is sent.
     film: bool,

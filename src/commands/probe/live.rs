@@ -58,7 +58,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Reads the keyboard without waiting; returns whether the user wants to quit.
+    /// Reads the keyboard without waiting; returns whether the user has requested the end.
     pub(super) fn quits(&mut self) -> io::Result<bool> {
         while event::poll(Duration::ZERO)? {
             let Event::Key(key) = event::read()? else { continue };

@@ -45,7 +45,7 @@ struct State {
     refused: u64,
     /// Bytes written so far.
     written: u64,
-    /// No more data come.
+    /// There is no further data.
     complete: bool,
     /// The thread has ended, possibly with an error.
     done: Option<Option<io::Error>>,

@@ -1,6 +1,6 @@
 //! Limits answers in flight. A client that does not read keeps its answer in memory, so all
 //! answers together have a budget, and few are generated at the same time. Beyond that, clients
-//! are told to retry.
+//! are asked to retry.
 
 use std::sync::Arc;
 

@@ -19,7 +19,7 @@ pub(super) fn allowed(config: &config::Http) -> String {
 /// `None` if it names none.
 ///
 /// # Errors
-/// A message that says what is wrong with the address, or why it is not allowed.
+/// A message that states the error in the address, or why it is not allowed.
 pub(in crate::serve) fn of_path(path: &str, config: &config::Http) -> Option<Result<Input, String>> {
     let of = |scheme: Scheme| Some((scheme, path.strip_prefix(&format!("/{scheme}/"))?));
     let (scheme, address) = [Scheme::Udp, Scheme::Rtp].into_iter().find_map(of)?;

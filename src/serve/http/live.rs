@@ -1,4 +1,4 @@
-//! `/api/v1/live`: the page's contents once a second, as server-sent events. The query says what
+//! `/api/v1/live`: the page's contents once a second, as server-sent events. The query selects what
 //! the page shows at present: which rows of which table, and which channel's details. Each message
 //! holds columns for these rows; the first one also holds the history.
 
@@ -275,7 +275,7 @@ fn strip(channel: &Observed, count: usize) -> Value {
     samples.map(pair).collect::<Vec<_>>().into()
 }
 
-/// Totals that tell whether anything is being lost.
+/// Totals that show whether anything is being lost.
 fn totals(seen: &Observation) -> Value {
     let count = |health| seen.channels.iter().filter(|channel| channel.verdict.health == health).count();
     let sum = |of: &dyn Fn(&Observed) -> f64| seen.channels.iter().map(of).sum::<f64>();

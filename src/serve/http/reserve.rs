@@ -1,5 +1,5 @@
 //! Reserves one file descriptor: when all others are in use, monitoring still gets an answer to
-//! `/healthz`, and other clients are told the reason.
+//! `/healthz`, and other clients get the reason.
 
 use std::{fs::File, io, os::fd::OwnedFd, sync::Arc};
 

@@ -123,7 +123,7 @@ fn layer(app: App) -> (SocketIoLayer, SocketIo) {
         .ws_max_message_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
         .ws_max_frame_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
         .build_layer();
-    // The handlers are registered before the client is told that it is connected, since it may
+    // The handlers are registered before the client learns that it is connected, since it may
     // emit from then on.
     let admit = async move |socket: SocketRef| admit(&socket, app.clone());
     let connected = async |socket: SocketRef, io: SocketIo, Extension(queue): Extension<Arc<PushQueue>>| {

@@ -194,7 +194,7 @@ pub(super) fn select(flow: Option<&str>, format: &Format) -> Result<Select, Refu
     Ok(Select::Flow(wanted))
 }
 
-/// Content type of a channel's payloads, as far as its description, format or packets tell.
+/// Content type of a channel's payloads, as far as its description, format or packets show.
 async fn content_type(app: &App, name: &str) -> Result<HeaderValue, Refusal> {
     let channel = app.registry.channel(name)?;
     if channel.format == Format::Ts {
@@ -207,7 +207,7 @@ async fn content_type(app: &App, name: &str) -> Result<HeaderValue, Refusal> {
     Ok(type_or(known, if is_media { MPEG_TS } else { BYTES }))
 }
 
-/// Content type of a group on demand, as far as its packets tell, if it is already joined.
+/// Content type of a group on demand, as far as its packets show, if it is already joined.
 async fn type_on_demand(app: &App, input: &Input) -> HeaderValue {
     type_or(
         Contents::of_group(&app.registry, input).await.and_then(|contents| contents.media_type()),

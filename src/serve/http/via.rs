@@ -42,7 +42,7 @@ pub(super) struct Via {
     pub(super) door: Door,
     /// A trusted proxy has forwarded it.
     pub(super) trusted: bool,
-    /// `http`, or `https` if a proxy says so.
+    /// `http`, or `https` if a proxy reports it.
     pub(super) scheme: &'static str,
     /// The client's address, with its port if known.
     client: String,

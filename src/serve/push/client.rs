@@ -56,7 +56,7 @@ impl State<Subscriptions> {
         }
     }
 
-    /// How long a client may go on if it has taken nothing since `moved`.
+    /// How long a client may continue if it has taken nothing since `moved`.
     fn left(&self, now: Instant, moved: Instant) -> Result<Duration, End> {
         let left = PUSH_STALL_MAX.checked_sub(now.saturating_duration_since(moved));
         left.filter(|left| !left.is_zero() && !self.policy.missed.overflown).ok_or(End::Behind)

@@ -43,7 +43,7 @@ impl SubscribeOptions {
     /// Parses the values of `flow` and `every`.
     ///
     /// # Errors
-    /// A message that says what is wrong and what was expected.
+    /// A message that states the error and the expected form.
     pub(in crate::serve) fn parse(
         wire: Wire,
         flow: Option<&str>,
@@ -60,7 +60,7 @@ impl SubscribeOptions {
     /// Checks whether a channel of this format can have the flow.
     ///
     /// # Errors
-    /// A message that says what was expected.
+    /// A message that states the expected form.
     pub(in crate::serve) fn check(&self, format: &Format) -> Result<(), String> {
         self.flow.as_ref().map_or(Ok(()), |flow| flow.check(format))
     }

@@ -63,7 +63,8 @@ pub(in crate::serve) struct Subscriptions {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct MissedFlows {
     noted: usize,
-    /// There were more than the maximum, so the client cannot be told everything that it missed.
+    /// There were more than the maximum, so the client cannot get a list of everything that it
+    /// missed.
     pub(super) overflown: bool,
 }
 

@@ -127,7 +127,7 @@ impl Files {
         self.replace_removed()?;
         let Some(open) = self.open.as_mut().filter(|_| !self.buffer.is_empty()) else { return Ok(()) };
         if let Err(error) = open.file.write_all(&self.buffer) {
-            // The first error says more than an error here would.
+            // The first error is more informative than an error here.
             let _ =
                 if open.length > 0 { open.file.set_len(open.length) } else { fs::remove_file(&open.path) };
             return Err(self.failed(&error));

@@ -24,7 +24,7 @@ impl Command {
     /// Parses a line without its line break.
     ///
     /// # Errors
-    /// A message that says what is wrong and what was expected.
+    /// A message that states the error and the expected form.
     pub(super) fn parse(line: &[u8]) -> Result<Command, String> {
         let line = std::str::from_utf8(line).map_err(|_| format!("no UTF-8 text: expected {EXPECTED}"))?;
         let mut words = line.split_ascii_whitespace();

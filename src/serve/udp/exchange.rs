@@ -147,7 +147,7 @@ impl Exchange {
         Exchange { rules, keys, began: now, clients: HashMap::new(), answers }
     }
 
-    /// Handles a datagram from this address. `known` tells whether a stream exists.
+    /// Handles a datagram from this address. `known` returns whether a stream exists.
     pub fn handle(
         &mut self,
         now: Instant,

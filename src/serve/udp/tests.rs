@@ -1,5 +1,5 @@
-//! Both sides of the exchange against each other, over links that lose and change datagrams, with
-//! time as an argument.
+//! Tests of both sides of the exchange together, over links that lose and change datagrams, with
+//! the time as an argument.
 
 use std::{
     net::SocketAddr,

@@ -273,7 +273,7 @@ fn damage_does_not_change_what_a_source_is() {
         all.iter().enumerate().map(|(i, d)| if i % 5 == 3 { damaged(d) } else { d.clone() }).collect()
     };
     assert_eq!(owner.sends(&some(&rtp)), "r".repeat(40));
-    // even its stream is unreadable: it waits until the source goes on
+    // even its stream is unreadable: it waits until the source continues
     owner.push(10 * MS, 1, &[0xff; 100]);
     assert_eq!(owner.said(), "");
     assert_eq!(owner.sends(&[audio(9, 40)]), "rr");

@@ -206,8 +206,8 @@ impl Pacer {
                 self.timeline.place(missing, reading.units)
             }
         };
-        // A recovered packet arrives with its repair packet, so it says nothing about the path's
-        // delay.
+        // A recovered packet arrives with its repair packet, so it gives no information about the
+        // path's delay.
         let trusted = waiting.how == How::Received;
         let time = match reading.mark {
             Some(mark) => {

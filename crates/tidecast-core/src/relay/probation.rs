@@ -118,7 +118,7 @@ impl Probation {
         self.list.iter().chain(repeats).map(|c| c.packet.bytes.capacity()).sum()
     }
 
-    /// The current numbering goes on at `now`, on this leg. That ends every run on the leg, and
+    /// The current numbering continues at `now`, on this leg. That ends every run on the leg, and
     /// no pair of candidates spans it. (On another leg, with a longer path, the old numbering goes
     /// on for a while after a restart.) A pair that came more than `stragglers` ago is no longer
     /// confirmed: a producer that restarts does not also continue its old numbering. Afterwards
@@ -216,7 +216,7 @@ impl Probation {
         [first, repeats].into_iter().flatten().min()
     }
 
-    /// Handles timeouts: tells which packets are believed now, or are not believed any longer.
+    /// Handles timeouts: returns which packets are believed now, or are not believed any longer.
     pub(super) fn poll(&mut self, now: Instant, silence: Silence) -> Verdict {
         if let Some(confirmed) = self.confirmed {
             return if now >= confirmed.begin_at { Verdict::Believe } else { Verdict::Wait };
@@ -333,13 +333,13 @@ pub(super) struct Silence {
     pub(super) alive: Option<Instant>,
     /// How long the old numbering must have been silent before a packet is believed unconfirmed.
     pub(super) believed_after: Duration,
-    /// How long a packet is kept at most while the old numbering goes on.
+    /// How long a packet is kept at most while the old numbering continues.
     pub(super) kept_for: Duration,
 }
 
 impl Silence {
     fn begins(&self, candidate: &Candidate) -> Instant {
-        // The old numbering went on after a packet that seems to belong to it, so it does.
+        // The old numbering continued after a packet that seems to belong to it, so it does.
         if candidate.stale && candidate.repeat.is_some() {
             return self.ends(candidate);
         }
@@ -359,7 +359,7 @@ pub(super) enum Verdict {
     Wait,
     /// A numbering is believed: call [`Probation::take`].
     Believe,
-    /// The old numbering goes on, so this packet is not believed.
+    /// The old numbering continues, so this packet is not believed.
     Reject(Candidate),
     /// These packets were repeats.
     Repeats(Vec<(Candidate, Repeat)>),

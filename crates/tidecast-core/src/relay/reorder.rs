@@ -27,7 +27,7 @@ mod enter;
 pub(super) struct Stored {
     pub(super) packet: Packet,
     pub(super) how: How,
-    /// Count of numbers that the packet takes; 1 unless the format says otherwise.
+    /// Count of numbers that the packet takes; 1 unless the format specifies another count.
     pub(super) span: u64,
     pub(super) fingerprint: u32,
     /// Its deadline passed while lower numbers kept arriving, so it is likely forged.

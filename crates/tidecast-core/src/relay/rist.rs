@@ -289,7 +289,7 @@ impl Relay {
         }
     }
 
-    /// Sends the reports that are due, and forgets senders that are gone.
+    /// Sends the reports that are due, and removes senders that are gone.
     pub(super) fn poll_rist(&mut self, now: Instant) {
         let Some(rist) = &mut self.rist else { return };
         rist.peers.retain(|peer| now < peer.heard + RIST_PEER_IDLE);

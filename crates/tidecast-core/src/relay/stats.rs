@@ -1,6 +1,6 @@
 //! Plain counters of the core. Each fate of a packet has exactly one counter, so they add up:
 //! `media + recovered = delivered + discarded + held` and `expected = delivered numbers + lost`.
-//! Names for Prometheus stand in `metrics`; nothing here knows of them.
+//! The names for Prometheus are in `metrics`; they are not used here.
 
 use serde::Serialize;
 

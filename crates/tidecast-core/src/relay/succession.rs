@@ -1,8 +1,8 @@
 //! Decides which flow replaces another that stops. A player follows one flow of a channel, the
 //! *lead*. When another flow starts to send, new or after a pause and from any port or host, its
-//! packets are held back on trial (`flow/trial`). If the lead goes on, both are independent flows.
-//! If the lead's next packet is overdue, the other flow replaces it, and none of its packets is
-//! lost.
+//! packets are held back on trial (`flow/trial`). If the lead continues, both are independent
+//! flows. If the lead's next packet is overdue, the other flow replaces it, and none of its
+//! packets is lost.
 //!
 //! Ports of one host whose transport streams interleave in their continuity counters are one flow.
 
@@ -40,7 +40,7 @@ impl Relay {
         }
     }
 
-    /// Forgets a flow that is about to be removed.
+    /// Drops the state about a flow that is about to be removed.
     pub(super) fn leave(&mut self, index: u32) {
         self.trials.retain(|trial| *trial != index);
         self.lead.take_if(|lead| *lead == index);

@@ -390,7 +390,7 @@ fn mixed_bundles_leave_no_gap_in_any_stream() {
     for n in 0..200_u32 {
         let (at, number) = (MS * 10 * n, n as u8);
         match n {
-            // lost for good, in both streams
+            // lost permanently, in both streams
             100 => {}
             _ if n % 3 == 1 => {
                 let bundle = [

@@ -218,7 +218,7 @@ pub enum Output {
     /// Pass on this RTCP datagram of a flow's sender to receivers of all flows. It counts as
     /// control.
     Report {
-        /// Port on which it came, and on which it goes on.
+        /// Port on which it came, and on which it is forwarded.
         beside: Beside,
         /// The UDP payload.
         bytes: Vec<u8>,
@@ -271,7 +271,7 @@ pub enum Output {
     },
     /// An existing flow takes the place of another one, which has stopped, with its next delivery.
     Succeeded {
-        /// The flow that goes on.
+        /// The flow that continues.
         flow: FlowId,
         /// The flow that has stopped.
         succeeds: FlowId,

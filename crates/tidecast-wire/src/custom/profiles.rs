@@ -55,7 +55,7 @@ pub(super) const PROFILES: [(&str, &str); 16] = [
     ("netflow5", "match=u16be@0=5,seq=u32be@16,step=u16be@2,id=ip,id=u16be@20"),
     ("netflow9", "match=u16be@0=9,seq=u32be@12,id=ip,id=u32be@16"),
     (
-        // The templates tell how many data records a message has.
+        // The templates determine how many data records a message has.
         "ipfix",
         "match=u16be@0=10,seq=u32be@8,step=ipfix,id=ip,id=u32be@12",
     ),

@@ -180,7 +180,7 @@ pub struct Echo<'a> {
     pub timestamp: u64,
     /// Microseconds from the request's arrival to the response; 0 in a request.
     pub delay: u32,
-    /// Whole words that make the echo as long as a media packet, if the requester wants that.
+    /// Whole words that make the echo as long as a media packet, if the requester asks for that.
     pub padding: &'a [u8],
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::limits::TS_PROGRAMS_MAX;
 
-/// Meaning of a packet for a decoder that wants to start.
+/// Meaning of a packet for a decoder that is to start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// A picture of the video stream starts with this packet.

@@ -266,7 +266,7 @@ mod tests {
         assert!(taken(&mut sections, &packets[0], streams).is_empty());
         assert_eq!(taken(&mut sections, &packets[1], streams), [&listed[..], &[(0x1b, 0x100)]]);
         assert_eq!(sections.last(), packets[1]);
-        // it may go on in the packet after
+        // it may continue in the next packet
         let (here, there) = next.split_at(9);
         let end = PACKET - here.len();
         packets[1][5 + rest..].fill(STUFFING);

@@ -103,7 +103,7 @@ impl Flow {
         }
     }
 
-    /// Sends those for which all lower numbers have passed. The others go on waiting.
+    /// Sends those for which all lower numbers have passed. The others continue to wait.
     pub(in crate::relay) fn poll_controls(&mut self, cx: &mut Context<'_>) {
         if self.controls.is_some() {
             let next = self.session.as_ref().map_or(u64::MAX, |session| session.reorder.next());

@@ -3,7 +3,7 @@
 //! (another path into the same group, a second socket, a new port after a restart), or of a
 //! producer that uses the same id by mistake (RFC 3550, section 8.2). It waits until that is
 //! clear: if it agrees with the current numbering it is accepted, if it contradicts a numbering
-//! that goes on it is a collision, and if the known address falls silent, the other one replaces
+//! that continues it is a collision, and if the known address falls silent, the other one replaces
 //! it.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Instant};

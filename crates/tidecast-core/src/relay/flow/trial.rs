@@ -123,8 +123,8 @@ impl Flow {
         if old.is_none() {
             self.learn(trial.pause);
         }
-        // First tell the outputs what the flow carries: that decides whether it can replace the
-        // other one.
+        // First report to the outputs what the flow carries: that decides whether it can replace
+        // the other one.
         for item in mem::take(&mut trial.queue) {
             match item {
                 PacedItem::Other(carries @ Output::Carries { .. }) => self.answer(carries, cx),

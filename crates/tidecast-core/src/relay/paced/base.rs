@@ -102,7 +102,7 @@ impl Base {
         self.forget();
     }
 
-    /// Forgets the drift and the offset: a wrong clock measured them.
+    /// Discards the drift and the offset: a wrong clock measured them.
     pub(super) fn distrust(&mut self) {
         (self.drift, self.fitted, self.typical) = (0.0, 0.0, 0.0);
         self.forget();

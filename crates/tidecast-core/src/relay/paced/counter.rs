@@ -1,4 +1,4 @@
-//! A time counter read from packets, made continuous: undoes wraps, and tells whether the counter
+//! A time counter read from packets, made continuous: undoes wraps, and reports whether the counter
 //! still runs.
 
 use crate::limits::{PACED_CLOCK_SILENT, PACED_CLOCK_STANDS, PACED_PAUSE};

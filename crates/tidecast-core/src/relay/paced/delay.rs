@@ -86,7 +86,7 @@ impl DelayInForce {
         }
     }
 
-    /// Forgets the needs: a wrong clock measured them.
+    /// Discards the needs: a wrong clock measured them.
     pub(super) fn forget(&mut self) {
         self.needs = [0; 2];
         self.restart();
@@ -107,7 +107,7 @@ impl DelayInForce {
         }
         self.needs[0] = self.needs[0].max(needed).max(jitter).min(nanos(PACED_DELAY_MAX));
         let young = now - begun < nanos(PACED_YOUNG);
-        // A need that shows up in one window only does not raise the delay for good.
+        // A need that shows up in one window only does not raise the delay permanently.
         let again = if young { self.needs[0] } else { self.needs[0].min(self.needs[1]) };
         self.target = self.target.max(again + nanos(PACED_MARGIN)).min(nanos(PACED_DELAY_MAX));
         if young {

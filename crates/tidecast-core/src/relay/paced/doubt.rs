@@ -112,7 +112,7 @@ mod tests {
 
     const MS: i64 = 1_000_000;
 
-    /// The first step, and the packet that causes it. Packets are 20 ms apart unless they say
+    /// The first step, and the packet that causes it. Packets are 20 ms apart unless stated
     /// otherwise.
     fn step(packets: impl IntoIterator<Item = (i64, i64)>, typical: i64) -> Option<(usize, i64, u64)> {
         let mut doubt = Doubt::default();

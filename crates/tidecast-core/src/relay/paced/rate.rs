@@ -38,7 +38,7 @@ pub(super) struct Rates {
 pub(super) struct Rate {
     payload_type: u8,
     /// The packets are media. Comfort noise, events, redundant copies and FEC are not: their
-    /// timestamps say little or nothing.
+    /// timestamps are of little or no use.
     media: bool,
     /// The packets replace media packets.
     leads: bool,

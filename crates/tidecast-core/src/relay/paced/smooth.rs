@@ -2,7 +2,7 @@
 //!
 //! A straight line is fitted to the arrivals, ever more slowly, until it follows about the last
 //! hundred (an alpha-beta filter). An arrival far off the line starts a new one. Readings that
-//! come now and then always do, so such packets go out as they came.
+//! come occasionally always do, so such packets go out as they came.
 
 use crate::limits::SMOOTH_OFF_MAX;
 
@@ -44,7 +44,7 @@ impl Smooth {
         }
     }
 
-    /// Forgets the line.
+    /// Discards the line.
     pub(super) fn forget(&mut self) {
         *self = Smooth::default();
     }

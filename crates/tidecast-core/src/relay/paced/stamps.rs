@@ -80,7 +80,7 @@ pub(super) struct BesideStamp {
     pub(super) time: Option<i64>,
 }
 
-/// What an RTP header says about time.
+/// Time information in an RTP header.
 #[derive(Debug, Default)]
 struct Rtp {
     mark: Option<Mark>,

@@ -112,7 +112,7 @@ impl Timeline {
         self.steady >= STEADY
     }
 
-    /// How much later the reading arrived, relative to the last one, than the clock says.
+    /// How much later the reading arrived, relative to the last one, than expected by the clock.
     pub(super) fn behind(&self, mark: &Mark, arrived: i64) -> i64 {
         let time = mark.time.saturating_add(self.shift);
         self.last.map_or(0, |last| (arrived - last.arrived).saturating_sub(time.saturating_sub(last.time)))

@@ -252,7 +252,7 @@ impl Schedule {
     }
 
     /// A new packet came. It confirms gaps that its neighbours have shown, so that more of their
-    /// numbers may be requested; `is_missing` tells which are still missing.
+    /// numbers may be requested; `is_missing` returns which are still missing.
     pub(in crate::relay) fn came(
         &mut self,
         number: u64,

@@ -146,7 +146,7 @@ impl Records {
             let mut lengths = Vec::new();
             for _ in 0..fields {
                 let (Some(element), Some(length)) = (word(rest, 0), word(rest, 2)) else { return templates };
-                // the highest bit says that an enterprise number follows
+                // the highest bit indicates that an enterprise number follows
                 let Some(behind) = rest.get(if element & 0x8000 == 0 { 4 } else { 8 }..) else {
                     return templates;
                 };

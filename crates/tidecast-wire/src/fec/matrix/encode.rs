@@ -38,7 +38,7 @@ pub struct Datagram {
 /// A row's repair packet is sent with the row's last media packet. Those of a matrix' columns are
 /// spread over the next matrix, one for every D media packets, so that they form no burst, and one
 /// burst of losses does not hit media and repair packets together. Rows and columns with a gap in
-/// the numbering are not sent: a receiver could not tell what they protect.
+/// the numbering are not sent: a receiver could not determine what they protect.
 #[derive(Debug)]
 pub struct Encoder {
     shape: Shape,

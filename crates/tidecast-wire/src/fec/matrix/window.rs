@@ -76,7 +76,7 @@ impl Window {
         }
     }
 
-    /// Forgets these numbers, which must be the lowest ones.
+    /// Removes these numbers, which must be the lowest ones.
     pub(super) fn forget(&mut self, numbers: Range<u64>) {
         for number in numbers.take(self.slots.len()) {
             let index = self.index(number);
