@@ -15,7 +15,8 @@
 //!
 //! Beside this path are [`registry`] (the list of channels and subscribers), [`metrics`] and
 //! [`observe`] (counters and events), [`commands`], [`cli`] and [`config`] (the start of the
-//! program), [`probe`] (analysis of a group), [`capture`] (capture files), [`holder`] (of a port), [`shares`] and [`log`].
+//! program), [`probe`] (analysis of a group), [`capture`] (capture files), [`holder`] (of a port),
+//! [`shares`] and [`log`].
 
 #![cfg_attr(
     not(all(feature = "page", feature = "probe", feature = "socketio")),

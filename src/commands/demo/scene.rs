@@ -25,7 +25,7 @@ use tidecast_net::clock;
 
 /// A video of 20 seconds, played repeatedly.
 const FILM: &[u8] = include_bytes!("../../../fixtures/film.ts");
-/// Packets of ten minutes of it: for so long no packet is lost on both of two paths.
+/// Number of its packets in ten minutes: during this time no packet is lost on both of two paths.
 const APART_PACKETS: u64 = 10 * 60 * 73;
 
 /// One producer, its links and its channel.
