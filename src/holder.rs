@@ -1,4 +1,4 @@
-//! Which program has a port, for messages that say so.
+//! Finds the program that uses a port, for messages to users.
 
 use std::{fmt, net::SocketAddr};
 
@@ -7,7 +7,7 @@ use procfs::{
     process::{FDTarget, Process, all_processes},
 };
 
-/// A program that has a port.
+/// A program that uses a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// Its name, of at most 15 bytes.
@@ -23,15 +23,15 @@ impl fmt::Display for Holder {
 }
 
 impl Holder {
-    /// The program that listens where this address cannot be bound. `None`: nobody does any more, or
-    /// it belongs to another user, whose sockets only root sees.
+    /// Returns the program that listens on this TCP address, so that it cannot be bound. `None`: no
+    /// program does any more, or it belongs to another user, whose sockets only root sees.
     pub fn of_tcp(address: SocketAddr) -> Option<Holder> {
         let all = [tcp(), tcp6()].into_iter().flatten().flatten();
         let listening = all.filter(|entry| entry.state == TcpState::Listen);
         holder(listening.map(|entry| (entry.local_address, entry.inode)), address)
     }
 
-    /// The same of a UDP port.
+    /// Returns the program that uses this UDP address, with the same exceptions.
     pub fn of_udp(address: SocketAddr) -> Option<Holder> {
         let all = [udp(), udp6()].into_iter().flatten().flatten();
         holder(all.map(|entry| (entry.local_address, entry.inode)), address)

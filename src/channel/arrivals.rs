@@ -3,8 +3,8 @@
 //! A single port is read batch by batch. If repair packets or RTCP have come besides the media, or
 //! several legs were not read for a while, the ports are read side by side and merged by the
 //! kernel's timestamps: after a stall of the process the core sees the order that it would have
-//! seen without the stall. Otherwise gaps in the media would be given up whose repair packets wait
-//! on another port.
+//! seen without the stall. Otherwise gaps in the media would be given up although their repair
+//! packets wait on another port.
 
 use std::{collections::VecDeque, mem, net::SocketAddr, time::Instant};
 

@@ -189,7 +189,7 @@ fn sessions_of_socket_io_take_places_and_bodies_must_come() {
     assert!(start.elapsed() < PATIENCE);
     let long = post(&sessions[1], 5000, &"4".repeat(5000));
     assert!(long.status == 413 && long.body().contains("expected a body of at most 4096 bytes"));
-    // The first one disconnects, and connects again: once is enough. Its response is awaited
+    // The first one disconnects and connects again, which is refused. Its response is awaited
     // first, because the session may end right after it.
     told += &thread::scope(|scope| {
         let answer = scope.spawn(poll);
