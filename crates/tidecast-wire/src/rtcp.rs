@@ -70,9 +70,9 @@ pub enum RtcpError {
     /// Shorter than a header, than the length in its header, or than its type requires.
     #[error("{actual} bytes, expected at least {expected}")]
     Truncated {
-        /// Bytes that were expected at least.
+        /// Minimum number of bytes.
         expected: usize,
-        /// Bytes that are there.
+        /// Actual number of bytes.
         actual: usize,
     },
     /// Padding before the last packet, not of whole words, or longer than the packet.
@@ -80,7 +80,7 @@ pub enum RtcpError {
     Padding {
         /// Length of the padding, from the last byte.
         actual: usize,
-        /// Maximum.
+        /// Maximum length of the padding.
         max: usize,
     },
     /// A description whose items exceed its end.
@@ -103,23 +103,23 @@ pub enum RtcpError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Packet<'a> {
-    /// What a sender has sent so far, and when.
+    /// Sender report: counts of sent packets and bytes, with timestamps.
     SenderReport(SenderReport<'a>),
-    /// What a receiver has received.
+    /// Receiver report: loss, jitter and the latest sender report.
     ReceiverReport(ReceiverReport<'a>),
-    /// The names of sources.
+    /// Source description: the names of sources.
     Description(Description<'a>),
-    /// Sources that leave.
+    /// BYE: sources that end their streams.
     Bye(Bye<'a>),
-    /// Numbers that a receiver requests.
+    /// NACK: sequence numbers that a receiver requests.
     Nack(Nack<'a>),
     /// Requests an echo, to measure the round trip.
     EchoRequest(Echo<'a>),
-    /// The echo.
+    /// The response to an echo request.
     EchoResponse(Echo<'a>),
 }
 
-/// Sources that leave.
+/// BYE: sources that end their streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bye<'a> {
     sources: &'a [[u8; WORD]],

@@ -1,5 +1,5 @@
-//! Surveys beside packets: a turn runs one slice, and a keep-alive is answered after the sockets
-//! were read.
+//! Tests of surveys while packets arrive: a turn runs one slice, and a keep-alive is answered only
+//! after the sockets were read.
 
 use super::{
     stall_tests::{NAME, Stalled},
@@ -37,7 +37,7 @@ fn a_turn_looks_at_no_more_than_a_slice_of_many_flows() {
     let (plain, whole) = loop {
         stalled.goes_on();
         turns += 1;
-        // Each is answered in its turn; the second waits for the first.
+        // The surveys are answered in order; the second waits for the first.
         if let Ok(whole) = whole.try_recv() {
             break (plain.try_recv().unwrap(), whole);
         }
@@ -74,7 +74,7 @@ fn a_keep_alive_follows_from_a_turn_that_read_its_sockets() {
     let (reply, mut answer) = oneshot::channel();
     stalled.commands.send(Command::Answer(reply)).unwrap();
     sender([127, 0, 0, 1].into()).send_to(&first_of(7), to(group, port)).unwrap();
-    // A turn with only the question.
+    // A turn in which only the keep-alive request is ready, and no socket.
     let asked = [EpollEvent::new(EpollFlags::EPOLLIN, WAKER)];
     let goes_on = stalled.path.turn(&asked, ClockPair::read());
     assert_eq!((goes_on, answer.try_recv().ok()), (Some(true), None));

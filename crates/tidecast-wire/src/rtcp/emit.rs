@@ -9,7 +9,7 @@ use super::{
 /// An RTCP packet as values, to emit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repr<'a> {
-    /// What was sent so far, and when.
+    /// Sender report: counts of sent packets and bytes, with timestamps.
     SenderReport {
         /// The sender.
         ssrc: u32,
@@ -24,7 +24,7 @@ pub enum Repr<'a> {
         /// Report blocks, at most [`BLOCKS_MAX`].
         blocks: &'a [Block],
     },
-    /// What was received.
+    /// Receiver report: loss, jitter and the latest sender report.
     ReceiverReport {
         /// The receiver.
         ssrc: u32,

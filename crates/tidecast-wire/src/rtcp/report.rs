@@ -66,7 +66,7 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// What a sender sent so far, and when (RFC 3550 section 6.4.1).
+/// Sender report: counts of sent packets and bytes, with timestamps (RFC 3550 section 6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderReport<'a> {
     /// The sender.
@@ -97,7 +97,7 @@ impl<'a> SenderReport<'a> {
     }
 }
 
-/// What a receiver has received (RFC 3550 section 6.4.2).
+/// Receiver report: loss, jitter and the latest sender report (RFC 3550 section 6.4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiverReport<'a> {
     /// The receiver.

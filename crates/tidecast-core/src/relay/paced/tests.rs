@@ -1,4 +1,5 @@
-//! Answers keep their place among the packets that wait for their time.
+//! Tests that other outputs, such as answers about a flow, keep their place among the packets that
+//! wait for their release time.
 
 use super::*;
 use crate::relay::{FlowId, PacketFormat};
