@@ -96,7 +96,7 @@ async fn a_client_that_comes_back_within_the_linger_finds_the_same_channel() {
     registry.stop().await;
 }
 
-/// Last clients that leave and first clients that come run into each other constantly: no client
+/// The last client of a channel leaves while the next first one subscribes, repeatedly: no client
 /// may get a reader of a channel that has ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_that_come_while_the_last_one_leaves_get_a_living_channel() {
@@ -205,7 +205,7 @@ async fn a_packet_thread_that_stands_still_is_named() {
     sleep(SURVEY_INTERVAL).await;
     let stalled = registry.health().await.unwrap_err();
     assert_eq!(stalled.to_string(), "the packet path does not answer: thread 1");
-    // When it works again, it answers again.
+    // After that packet, the thread answers again.
     assert!(registry.views(0).await.is_ok());
     assert_eq!(registry.health().await, Ok(()));
     registry.stop().await;
@@ -229,7 +229,7 @@ async fn one_survey_answers_all_who_asked_before_it() {
     let surveys = answers.len();
     let time = (clock::now() - asked).as_secs_f64();
     assert!(surveys as f64 <= 2.0 + time / SURVEY_INTERVAL.as_secs_f64(), "{surveys} surveys in {time} s");
-    // An answer is newer than its question.
+    // An answer is never older than its request.
     send(&input, 3);
     sleep(Duration::from_millis(50)).await;
     assert_eq!(registry.views(0).await.unwrap()[0].state.counters.delivered, 3);

@@ -62,9 +62,9 @@ pub enum NativeError {
     /// Shorter than header, tag and checksum.
     #[error("{actual} bytes, expected at least {expected}")]
     Truncated {
-        /// Bytes that were expected at least.
+        /// Minimum number of bytes.
         expected: usize,
-        /// Bytes that are there.
+        /// Actual number of bytes.
         actual: usize,
     },
     /// Damaged in transit.
@@ -124,7 +124,7 @@ pub enum Kind {
     Data = 0,
     /// A repair shard of a source block; the sequence field holds the block's first number.
     Repair = 1,
-    /// A sign of life; the sequence field holds the next number to be used.
+    /// A heartbeat; the sequence field holds the next number to be used.
     Heartbeat = 2,
     /// End of the session; the sequence field is as in a heartbeat.
     End = 3,

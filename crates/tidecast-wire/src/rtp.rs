@@ -38,9 +38,9 @@ pub enum RtpError {
     /// Shorter than fixed header, CSRC list and header extension.
     #[error("{actual} bytes, expected at least {expected}")]
     Truncated {
-        /// Bytes that were expected at least.
+        /// Minimum number of bytes.
         expected: usize,
-        /// Bytes that are there.
+        /// Actual number of bytes.
         actual: usize,
     },
     /// Padding of zero length (the count includes itself), or longer than the data after the

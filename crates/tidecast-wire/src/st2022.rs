@@ -37,9 +37,9 @@ pub enum St2022Error {
     /// Shorter than its headers.
     #[error("{actual} bytes, expected at least {expected}")]
     Truncated {
-        /// Bytes that were expected at least.
+        /// Minimum number of bytes.
         expected: usize,
-        /// Bytes that are there.
+        /// Actual number of bytes.
         actual: usize,
     },
     /// FEC for RTP of another kind: no header extension, a mask, a further extension or a code

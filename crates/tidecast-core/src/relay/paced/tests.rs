@@ -1,5 +1,5 @@
-//! Tests that other outputs, such as answers about a flow, keep their place among the packets that
-//! wait for their release time.
+//! Tests that outputs without a packet keep their place among the packets that wait for their
+//! release time.
 
 use super::*;
 use crate::relay::{FlowId, PacketFormat};
