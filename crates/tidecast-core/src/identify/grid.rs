@@ -107,7 +107,8 @@ impl Grid {
     }
 }
 
-/// Whether the bytes after those of a grid are sync bytes, too: then it is padding, and no stream.
+/// Whether the bytes after the sync bytes have the same value: then the datagram is padding, not a
+/// stream.
 fn repeats(behind: &[u8], size: usize) -> bool {
     behind.iter().step_by(size).all(|byte| *byte == SYNC)
 }

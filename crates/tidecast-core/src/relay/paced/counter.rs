@@ -7,8 +7,8 @@ use super::nanos;
 
 /// Largest step in ticks: 36 years of microseconds.
 const STEP_MAX: i64 = 1 << 50;
-/// Intervals between two moves that are remembered. The second longest counts as the usual one, so
-/// that a single pause does not.
+/// Number of intervals between two moves that are stored. The second longest is taken as the usual
+/// one, because the longest may be a single pause.
 const INTERVALS: usize = 4;
 
 #[derive(Debug)]
