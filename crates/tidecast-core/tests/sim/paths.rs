@@ -240,8 +240,8 @@ fn paths_bring_a_restart_as_one() {
     assert!(failures.is_empty(), "{}:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// A number lost on both is given up when both have passed it, not at the maximum hold; and if one
-/// leg is down, when the other one has.
+/// A number lost on both is given up when both have passed it, not at the maximum hold. If one leg
+/// is down, it is given up when the other one has passed it.
 #[test]
 fn paths_give_up_early_what_both_have_passed() {
     let lost = |n: u64| n > 30_000 && n.is_multiple_of(500);

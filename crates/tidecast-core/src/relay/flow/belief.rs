@@ -168,8 +168,8 @@ impl Flow {
         }
     }
 
-    /// Whether these numbers are the last before the head, no packet is held back and no repeats
-    /// wait.
+    /// Whether these numbers are the last before the head, while no packet is held back and no
+    /// repeated packet waits.
     fn is_last_again(&self, number: u64, span: u64) -> bool {
         let is_last =
             |session: &Session| session.reorder.is_calm() && number + span == session.reorder.next();

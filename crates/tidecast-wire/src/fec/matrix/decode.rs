@@ -362,8 +362,8 @@ impl Decoder {
         Some(sum)
     }
 
-    /// Whether this may be the packet of a number: it has the payload type of its neighbours and
-    /// about their timestamps, if they agree in these.
+    /// Whether this may be the packet of a number: it must have the payload type of its neighbours
+    /// and a similar timestamp, as far as these agree among themselves.
     fn fits(&self, number: u64, sum: &Sum) -> bool {
         let original = |number| match self.window.get(number) {
             Some(Content::Original(sum)) => Some(sum.fields),
