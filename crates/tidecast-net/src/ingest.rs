@@ -127,7 +127,7 @@ pub struct Leg {
     rejoin_at: Instant,
     logged: Counters,
     log: LogLimiter,
-    /// Whether a client caused the join, who may cause a thousand more.
+    /// Whether a client caused the join; there may be a thousand such legs.
     on_demand: bool,
 }
 

@@ -70,8 +70,8 @@ pub const REPEATS_MAX: usize = 16;
 /// the network: duplicates come within milliseconds. A path that is longer by half a second
 /// belongs to another leg (which may take as long as the longest hold).
 pub(crate) const REPEAT_AGE: Duration = Duration::from_millis(500);
-/// Marks of the age of numbers. They are a quarter of that time apart, so this many reach beyond
-/// it.
+/// Number of marks from which the age of numbers is determined. They are a quarter of
+/// [`REPEAT_AGE`] apart, so together they reach beyond it.
 pub(crate) const AGE_MARKS: usize = 6;
 /// Part by which the longest pause of a flow is reduced at each measurement of its rate: by half
 /// in six seconds.

@@ -38,7 +38,7 @@ pub enum Repr<'a> {
         /// Its name, at most [`CNAME_MAX`] bytes.
         cname: &'a str,
     },
-    /// A source that leaves.
+    /// BYE: a source that ends its stream.
     Bye {
         /// The source.
         ssrc: u32,
@@ -62,7 +62,7 @@ pub enum Repr<'a> {
     },
     /// Requests an echo.
     EchoRequest(Echo<'a>),
-    /// The echo.
+    /// The response to an echo request.
     EchoResponse(Echo<'a>),
 }
 
