@@ -44,6 +44,8 @@ pub const TABLE_ROWS_MAX: usize = 10_000;
 pub const FLOW_TABLES_MAX: usize = 8;
 /// Maximum rows that a page may request each second: a screen, and the rows to scroll to next.
 pub const PAGE_ROWS_MAX: usize = 200;
+/// Maximum inputs in the picture of a page: there is no room for more names.
+pub const PAGE_INPUTS_MAX: usize = 5;
 /// Clients of a channel that a page shows; the API has all of them.
 pub const PAGE_CLIENTS_MAX: usize = 20;
 /// Maximum bytes of a search text: longer than any name.

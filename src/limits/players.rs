@@ -35,6 +35,8 @@ pub const SNAPSHOT_BYTES_MAX: usize = 8 << 20;
 pub const SNAPSHOT_JPEG_BYTES_MAX: u64 = 16 << 20;
 /// Maximum pixels of a picture: 8K. A larger size means damaged data.
 pub const SNAPSHOT_PIXELS_MAX: usize = 8192 * 4320;
+/// Maximum width of a small picture in pixels: sharp in a tile of the page on a dense screen.
+pub const SNAPSHOT_SMALL_WIDTH: usize = 480;
 /// How often to check for an incomplete key frame, [`SNAPSHOT_WAIT`] apart.
 pub const SNAPSHOT_TRIES: usize = 8;
 /// Interval between these checks.

@@ -43,6 +43,7 @@ mod socketio;
 mod status;
 mod stream;
 mod table;
+mod totals;
 mod via;
 mod watched;
 mod websocket;

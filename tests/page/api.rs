@@ -147,6 +147,8 @@ fn wrong_questions_are_told_what_would_be_right() {
     refused("/api/v1/history", 400, &["?channel=NAME", "main"]);
     refused("/api/v1/history?channel=nobody", 404, &["\"nobody\"", "main"]);
     refused("/api/v1/live?flow_sort=x", 400, &["\"x\"", "flow, source, rate"]);
+    refused("/api/v1/channels?health=bad", 400, &["\"bad\"", "ok, degraded, silent"]);
+    refused("/streams/main/snapshot.jpg?size=huge", 400, &["\"huge\"", "size=small"]);
 }
 
 #[test]
@@ -161,6 +163,16 @@ fn what_was_lost_is_in_the_tables_the_history_and_the_events() {
     });
     assert_eq!((&row["recent_lost"], &row["recent_lost_network"]), (&2.into(), &2.into()));
     assert!(row["reason"].as_str().expect("text").contains("% of the packets were lost"), "{row}");
+    let of = |health: &str| relay.json(&format!("/api/v1/channels?health={health}"))["total"].clone();
+    assert_eq!((of("degraded"), of("silent")), (1.into(), 0.into()));
+    let (status, _, nothing) = get(relay.http, "/streams/main/snapshot.jpg?size=small");
+    assert_eq!((status, nothing.len()), (204, 0), "a list gets no error where there is no picture");
+    let page = Live::open(relay.http, "health=degraded", "").next().1;
+    assert_eq!(page["channels"]["name"], serde_json::json!(["main"]));
+    assert!(page["channels"]["rescued"][0].is_array(), "{page}");
+    let totals = &page["totals"];
+    assert_eq!((&totals["recent_lost"], &totals["recent_recovered_fec"]), (&2.into(), &0.into()));
+    assert_eq!(totals["receivers"]["http"], serde_json::json!({ "clients": 0, "bytes": 0 }));
     let events = relay.json("/api/v1/events?channel=main");
     let events = events["events"].as_array().expect("events").clone();
     let lost = events.iter().find(|event| event["kind"] == "loss").expect("a loss");

@@ -40,6 +40,19 @@ impl TableQuery {
     }
 }
 
+/// The query of the channels: that of a table, and their state.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChannelsQuery {
+    search: Option<String>,
+    sort: Option<String>,
+    offset: Option<usize>,
+    limit: Option<usize>,
+    health: Option<String>,
+    #[serde(default)]
+    format: Format,
+}
+
 type Queried<T> = Result<Query<T>, QueryRejection>;
 
 pub(super) fn asked<T>(query: Queried<T>) -> Result<T, Refusal> {
@@ -49,13 +62,14 @@ pub(super) fn asked<T>(query: Queried<T>) -> Result<T, Refusal> {
 /// `/api/v1/channels`
 pub(super) async fn channels(
     State(app): State<App>,
-    query: Queried<TableQuery>,
+    query: Queried<ChannelsQuery>,
 ) -> Result<Response, Refusal> {
-    let query = asked(query)?;
-    let wanted = query.wanted(CHANNEL_KEYS)?;
+    let ChannelsQuery { search, sort, offset, limit, health, format } = asked(query)?;
+    let wanted = RowQuery::parse(search.as_deref(), sort.as_deref(), offset, limit, CHANNEL_KEYS)?;
+    let health = select::health(health.as_deref())?;
     let seen = app.observer.seen();
-    let page = select::channels(&seen, &wanted);
-    Ok(rows::channel_table(&page, &seen).answer(query.format))
+    let page = select::channels(&seen, &wanted, health);
+    Ok(rows::channel_table(&page, &seen).answer(format))
 }
 
 /// `/api/v1/streams/NAME/flows`

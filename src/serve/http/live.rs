@@ -25,6 +25,7 @@ use super::{
     rows,
     select::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, RowQuery},
     table::number,
+    totals::totals,
     via::Via,
 };
 use crate::{
@@ -33,7 +34,7 @@ use crate::{
         tap::{Batch, Event as TapEvent, TapReader},
     },
     limits::{PAGE_CLIENTS_MAX, PAGE_ROWS_MAX, RECENT_SAMPLES, VALUE_BYTES_MAX, VALUES_FIRST},
-    observe::{Column, Content, Health, Observation, Observed, clients, share},
+    observe::{Column, Content, Health, Observation, Observed, Sample, share},
     shares::{Place, Resource},
 };
 
@@ -45,6 +46,8 @@ pub(super) struct LiveQuery {
     sort: Option<String>,
     offset: Option<usize>,
     limit: Option<usize>,
+    /// Only channels of this state: ok, degraded or silent.
+    health: Option<String>,
     /// The channel whose details are open.
     channel: Option<String>,
     /// The flow of that channel that is open.
@@ -60,6 +63,7 @@ pub(super) struct LiveQuery {
 /// A validated query.
 struct View {
     channels: RowQuery,
+    health: Option<Health>,
     channel: Option<String>,
     flow: Option<String>,
     flows: RowQuery,
@@ -78,7 +82,8 @@ impl View {
             FLOW_KEYS,
         )?;
         let (channels, flows) = (channels.at_most(PAGE_ROWS_MAX), flows.at_most(PAGE_ROWS_MAX));
-        Ok(View { channels, channel: query.channel.clone(), flow: query.flow.clone(), flows })
+        let health = select::health(query.health.as_deref())?;
+        Ok(View { channels, health, channel: query.channel.clone(), flow: query.flow.clone(), flows })
     }
 }
 
@@ -200,12 +205,14 @@ impl Page {
 
     /// Rows of the channels. Their strips are complete at first, then contain only new samples.
     fn channels(&self, seen: &Observation, known: Known) -> Map<String, Value> {
-        let page = select::channels(seen, &self.view.channels);
+        let page = select::channels(seen, &self.view.channels, self.view.health);
         let mut columns = rows::channel_table(&page, seen).columnar();
         let new = seen.ticks.saturating_sub(known.tick).min(RECENT_SAMPLES as u64) as usize;
         let count = if self.fresh { RECENT_SAMPLES } else { new };
-        let strips: Vec<Value> = page.rows.iter().map(|channel| strip(channel, count)).collect();
-        columns.insert("strip".to_owned(), strips.into());
+        for (name, part) in STRIPS {
+            let strips: Vec<Value> = page.rows.iter().map(|channel| strip(channel, count, part)).collect();
+            columns.insert(name.to_owned(), strips.into());
+        }
         columns
     }
 
@@ -217,7 +224,9 @@ impl Page {
         let row = rows::channel_table(&select::Page::one(channel), seen);
         detail.insert("row".to_owned(), row.columnar().into());
         detail.insert("reasons".to_owned(), channel.verdict.reasons.as_slice().into());
-        detail.insert("strip".to_owned(), strip(channel, RECENT_SAMPLES));
+        for (name, part) in STRIPS {
+            detail.insert(name.to_owned(), strip(channel, RECENT_SAMPLES, part));
+        }
         detail.insert("counters".to_owned(), json!(view.state.counters));
         detail.insert("rejects".to_owned(), json!(view.state.rejects));
         detail.insert("legs".to_owned(), rows::leg_table(view).columnar().into());
@@ -264,38 +273,19 @@ impl Page {
     }
 }
 
-/// Share of lost numbers in the newest samples, oldest first.
-fn strip(channel: &Observed, count: usize) -> Value {
-    let samples = channel.history.newest(count);
-    let pair = |sample: &crate::observe::Sample| {
-        let share = share(sample.get(Column::Lost).into(), sample.get(Column::Expected).into());
-        // Without expected numbers there can be no loss: the strip has a hole there.
-        if sample.get(Column::Expected) > 0.0 { number(share) } else { Value::Null }
-    };
-    samples.map(pair).collect::<Vec<_>>().into()
-}
+/// Strips of a row: the name, and the columns whose sum is shown.
+const STRIPS: [(&str, &[Column]); 2] =
+    [("strip", &[Column::Lost]), ("rescued", &[Column::OtherLeg, Column::Fec, Column::Retransmission])];
 
-/// Totals that show whether anything is being lost.
-fn totals(seen: &Observation) -> Value {
-    let count = |health| seen.channels.iter().filter(|channel| channel.verdict.health == health).count();
-    let sum = |of: &dyn Fn(&Observed) -> f64| seen.channels.iter().map(of).sum::<f64>();
-    let now = |column| sum(&|channel: &Observed| select::rate(channel, column, seen));
-    json!({
-        "channels": seen.channels.len(),
-        "ok": count(Health::Ok),
-        "degraded": count(Health::Degraded),
-        "silent": count(Health::Silent),
-        "packets_per_second": number(now(Column::Received)),
-        "bits_per_second": number(now(Column::Bytes) * 8.0),
-        "lost_per_second": number(now(Column::Lost)),
-        "expected_per_second": number(now(Column::Expected)),
-        "recent_expected": sum(&|channel| channel.recent.expected) as u64,
-        "recent_lost": sum(&|channel| channel.recent.lost) as u64,
-        "recent_recovered": sum(&|channel| channel.recent.fec + channel.recent.retransmission) as u64,
-        "losing": seen.channels.iter().filter(|channel| channel.recent.lost > 0.0).count(),
-        "subscribers": seen.channels.iter().map(|channel| clients(&channel.view)).sum::<u64>(),
-        "flows": seen.channels.iter().map(|channel| channel.view.state.flow_count).sum::<usize>(),
-    })
+/// Share of some expected numbers in the newest samples, oldest first.
+fn strip(channel: &Observed, count: usize, part: &[Column]) -> Value {
+    let of = |sample: &Sample| {
+        let expected = f64::from(sample.get(Column::Expected));
+        let part: f64 = part.iter().map(|column| f64::from(sample.get(*column))).sum();
+        // Without expected numbers there can be no loss: the strip has a hole there.
+        if expected > 0.0 { number(share(part, expected)) } else { Value::Null }
+    };
+    channel.history.newest(count).map(of).collect::<Vec<_>>().into()
 }
 
 /// The last payloads of the displayed flows.

@@ -7,7 +7,7 @@ use super::{refusal::Refusal, table::Table};
 use crate::{
     channel::state::{ChannelState, FlowState},
     limits::{SEARCH_BYTES_MAX, TABLE_ROWS, TABLE_ROWS_MAX},
-    observe::{Column, Observation, Observed, clients as audience},
+    observe::{Column, Health, Observation, Observed, clients as audience},
     registry::audience::ClientState,
 };
 
@@ -89,13 +89,30 @@ impl<'a, T> Page<'a, T> {
 /// Sort keys of channels; numeric keys sort the largest first.
 pub(super) const CHANNEL_KEYS: &[&str] = &["worst", "name", "rate", "lost", "flows", "subscribers"];
 
-/// Returns the channels that a query selects.
-pub(super) fn channels<'a>(seen: &'a Observation, query: &RowQuery) -> Page<'a, Observed> {
+/// Parses the state of the wanted channels; `None` means any state.
+pub(super) fn health(wanted: Option<&str>) -> Result<Option<Health>, Refusal> {
+    let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else { return Ok(None) };
+    let known = [Health::Ok, Health::Degraded, Health::Silent];
+    known
+        .into_iter()
+        .find(|health| health.as_str() == wanted)
+        .map(Some)
+        .ok_or_else(|| Refusal::Malformed(format!("health {wanted:?}: expected one of ok, degraded, silent")))
+}
+
+/// Returns the channels that a query selects, only those in one state if that is given.
+pub(super) fn channels<'a>(
+    seen: &'a Observation,
+    query: &RowQuery,
+    health: Option<Health>,
+) -> Page<'a, Observed> {
     let legs = |channel: &Observed| {
         channel.view.state.legs.iter().any(|leg| leg.address.to_lowercase().contains(&query.search))
     };
-    let matches =
-        |channel: &&Observed| channel.name().to_lowercase().contains(&query.search) || legs(channel);
+    let matches = |channel: &&Observed| {
+        health.is_none_or(|health| channel.verdict.health == health)
+            && (channel.name().to_lowercase().contains(&query.search) || legs(channel))
+    };
     let matching = seen.channels.iter().filter(matches).collect();
     query.sorted(matching, |a, b| match query.sort {
         "name" => a.name().cmp(b.name()),
@@ -109,7 +126,7 @@ pub(super) fn channels<'a>(seen: &'a Observation, query: &RowQuery) -> Page<'a, 
 
 /// Returns a key that is larger for worse channels. Losses count by their order of magnitude,
 /// because rows would otherwise change places every second.
-fn badness(channel: &Observed) -> (crate::observe::Health, Reverse<i32>) {
+fn badness(channel: &Observed) -> (Health, Reverse<i32>) {
     let share = channel.recent.lost_share();
     let magnitude = if share > 0.0 { (share.log10() * 2.0).floor() as i32 } else { i32::MIN + 1 };
     (channel.verdict.health, Reverse(-magnitude))

@@ -15,7 +15,7 @@ use std::{
 
 use axum::{
     body::Bytes,
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use tokio::{
@@ -27,8 +27,8 @@ use tokio::{
 
 use super::{App, refusal::Refusal};
 use crate::limits::{
-    SNAPSHOT_AGE, SNAPSHOT_BYTES_MAX, SNAPSHOT_JPEG_BYTES_MAX, SNAPSHOT_PIXELS_MAX, SNAPSHOT_TIMEOUT,
-    SNAPSHOT_TRIES, SNAPSHOT_WAIT, SNAPSHOTS_MAX,
+    SNAPSHOT_AGE, SNAPSHOT_BYTES_MAX, SNAPSHOT_JPEG_BYTES_MAX, SNAPSHOT_PIXELS_MAX, SNAPSHOT_SMALL_WIDTH,
+    SNAPSHOT_TIMEOUT, SNAPSHOT_TRIES, SNAPSHOT_WAIT, SNAPSHOTS_MAX,
 };
 use tidecast_net::clock;
 use tidecast_wire::ts::{access::Access, packets::Packets};
@@ -37,10 +37,13 @@ use tidecast_wire::ts::{access::Access, packets::Packets};
 #[derive(Debug)]
 pub(super) struct Snapshots {
     program: &'static str,
-    /// By name of a configured channel, which bounds their number.
-    latest: Mutex<HashMap<String, Arc<AsyncMutex<Option<Picture>>>>>,
+    /// By name of a configured channel and size, which bounds their number.
+    latest: Mutex<HashMap<(String, Size), Latest>>,
     places: Semaphore,
 }
+
+/// The last picture of one channel and size; locked while it is made.
+type Latest = Arc<AsyncMutex<Option<Picture>>>;
 
 #[derive(Debug, Clone)]
 struct Picture {
@@ -49,17 +52,37 @@ struct Picture {
     jpeg: Result<Bytes, Refusal>,
 }
 
+/// Size of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Size {
+    /// That of the video.
+    Whole,
+    /// For a list of channels.
+    Small,
+}
+
 impl Default for Snapshots {
     fn default() -> Snapshots {
         Snapshots { program: "ffmpeg", latest: Mutex::default(), places: Semaphore::new(SNAPSHOTS_MAX) }
     }
 }
 
-/// The answer for a channel.
-pub(super) async fn snapshot(app: &App, name: &str) -> Result<Response, Refusal> {
+/// The answer for a channel. With `size=small`, for lists, the answer without a picture is 204,
+/// which browsers do not report as an error.
+pub(super) async fn snapshot(app: &App, name: &str, size: Option<&str>) -> Result<Response, Refusal> {
     app.registry.format(name)?; // fails for an unknown channel
-    let make = app.snapshots.make(app, name);
-    let jpeg = app.snapshots.get(name, make).await?;
+    let size = match size {
+        None => Size::Whole,
+        Some("small") => Size::Small,
+        Some(other) => {
+            return Err(Refusal::Malformed(format!("size={other:?}: expected size=small, or no size")));
+        }
+    };
+    let make = app.snapshots.make(app, name, size);
+    let jpeg = match app.snapshots.get(name, size, make).await {
+        Err(_) if size == Size::Small => return Ok(StatusCode::NO_CONTENT.into_response()),
+        made => made?,
+    };
     Ok(([(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-cache")], jpeg).into_response())
 }
 
@@ -68,11 +91,12 @@ impl Snapshots {
     async fn get(
         &self,
         name: &str,
+        size: Size,
         make: impl Future<Output = Result<Bytes, Refusal>>,
     ) -> Result<Bytes, Refusal> {
         let entry = {
             let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-            latest.entry(name.to_owned()).or_default().clone()
+            latest.entry((name.to_owned(), size)).or_default().clone()
         };
         let mut latest = entry.lock().await;
         let fresh = |picture: &&Picture| clock::now().saturating_duration_since(picture.made) < SNAPSHOT_AGE;
@@ -84,7 +108,7 @@ impl Snapshots {
         jpeg
     }
 
-    async fn make(&self, app: &App, name: &str) -> Result<Bytes, Refusal> {
+    async fn make(&self, app: &App, name: &str, size: Size) -> Result<Bytes, Refusal> {
         let frame = key_frame(app, name).await?;
         let place = timeout(SNAPSHOT_TIMEOUT, self.places.acquire()).await;
         let Ok(Ok(_place)) = place else {
@@ -92,7 +116,7 @@ impl Snapshots {
                 "{SNAPSHOTS_MAX} pictures are being made already, expected fewer: try again later"
             )));
         };
-        draw(self.program, frame).await
+        draw(self.program, frame, size).await
     }
 }
 
@@ -133,8 +157,8 @@ fn first_picture(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Runs ffmpeg to make a picture of the frame.
-async fn draw(program: &str, frame: Vec<u8>) -> Result<Bytes, Refusal> {
-    match timeout(SNAPSHOT_TIMEOUT, run(program, frame)).await {
+async fn draw(program: &str, frame: Vec<u8>, size: Size) -> Result<Bytes, Refusal> {
+    match timeout(SNAPSHOT_TIMEOUT, run(program, frame, size)).await {
         Ok(Ok(jpeg)) if !jpeg.is_empty() => Ok(jpeg.into()),
         Ok(Ok(_)) => Err(Refusal::Busy(
             "ffmpeg cannot decode the key frame: is the stream scrambled or damaged? Expected a whole picture".to_owned(),
@@ -149,11 +173,28 @@ async fn draw(program: &str, frame: Vec<u8>) -> Result<Bytes, Refusal> {
     }
 }
 
-async fn run(program: &str, frame: Vec<u8>) -> Result<Vec<u8>, Error> {
+async fn run(program: &str, frame: Vec<u8>, size: Size) -> Result<Vec<u8>, Error> {
     let pixels = SNAPSHOT_PIXELS_MAX.to_string();
+    let scale = match size {
+        Size::Whole => "null".to_owned(),
+        Size::Small => format!("scale=w='min({SNAPSHOT_SMALL_WIDTH},iw)':h=-2"),
+    };
     let mut child = Command::new(program)
         .args(["-nostdin", "-v", "quiet", "-protocol_whitelist", "pipe", "-threads", "1"])
-        .args(["-max_pixels", &pixels, "-f", "mpegts", "-i", "pipe:0", "-map", "0:v:0", "-frames:v", "1"])
+        .args([
+            "-max_pixels",
+            &pixels,
+            "-f",
+            "mpegts",
+            "-i",
+            "pipe:0",
+            "-map",
+            "0:v:0",
+            "-frames:v",
+            "1",
+            "-vf",
+            &scale,
+        ])
         .args([
             "-threads",
             "1",
@@ -226,7 +267,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 Err(Refusal::Busy("no key frame".to_owned()))
             };
-            snapshots.get("cam", failure)
+            snapshots.get("cam", Size::Whole, failure)
         };
         let answers = tokio::join!(ask(), ask(), ask());
         for answer in <[_; 3]>::from(answers) {
@@ -237,10 +278,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_program_and_a_bad_frame_are_told_apart() {
-        let missing = draw("no-such-ffmpeg", Vec::new()).await.unwrap_err();
+        let missing = draw("no-such-ffmpeg", Vec::new(), Size::Small).await.unwrap_err();
         assert!(matches!(missing, Refusal::NotImplemented(why) if why.contains("not installed")));
         // a program that fails regardless of its input
-        let bad = draw("false", vec![0; 100_000]).await.unwrap_err();
+        let bad = draw("false", vec![0; 100_000], Size::Whole).await.unwrap_err();
         assert!(matches!(bad, Refusal::Busy(why) if why.contains("cannot decode")));
     }
 }

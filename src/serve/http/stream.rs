@@ -56,6 +56,8 @@ pub(super) struct StreamQuery {
     /// Interface on which to join.
     #[serde(rename = "if", alias = "ifname")]
     interface: Option<String>,
+    /// `small`: of a snapshot.
+    size: Option<String>,
 }
 
 impl StreamQuery {
@@ -63,8 +65,8 @@ impl StreamQuery {
     fn read(query: Queried) -> Result<StreamQuery, Refusal> {
         let Query(query) = query.map_err(|error| Refusal::Malformed(error.body_text()))?;
         let plain = |text: Option<String>| text.map(|text| udpxy::label(&text).to_owned());
-        let StreamQuery { flow, start, end, interface } = query;
-        Ok(StreamQuery { flow: plain(flow), start: plain(start), end, interface: plain(interface) })
+        let StreamQuery { flow, start, end, interface, size } = query;
+        Ok(StreamQuery { flow: plain(flow), start: plain(start), end, interface: plain(interface), size })
     }
 }
 
@@ -93,7 +95,7 @@ pub(super) async fn named(
             return players::description(&app, name, &uri).await;
         }
         if let Some(name) = name.strip_suffix("/snapshot.jpg") {
-            return snapshot::snapshot(&app, name).await;
+            return snapshot::snapshot(&app, name, StreamQuery::read(query)?.size.as_deref()).await;
         }
     }
     let format = app.registry.format(name)?;
