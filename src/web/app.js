@@ -1,13 +1,17 @@
-// The page: what is shown follows from the address (#/ or #/channel/NAME), the live stream, and a few controls.
+// The page: what is shown follows from the address (#/ or #/channel/NAME), the live stream, and a
+// few controls.
 
 import { byId, debounced, setAttribute, setText } from './dom.js';
-import { drawChannels } from './channels.js';
+import { drawChannels, linkOf } from './channels.js';
+import { drawView, listenToChoices, nextTheme } from './choices.js';
 import { Detail } from './detail.js';
 import { allEvents } from './events.js';
+import { clock, time } from './format.js';
 import { listen, step } from './keyboard.js';
-import { show, start, view } from './live.js';
-import { drawSummary } from './summary.js';
+import { age, show, start, view } from './live.js';
+import { drawSummary, drawTitle } from './summary.js';
 import { forgetDetail, state } from './state.js';
+import { hold } from './thumbs.js';
 
 const events = allEvents();
 let detail = null;
@@ -21,37 +25,35 @@ function draw(fresh) {
   if (detail) {
     detail.draw(state);
   } else {
+    drawView(state.totals.channels);
     drawChannels(state.channels, state.strips, view);
     events.draw(state.events, '');
+    drawSummary(state.totals, state.at, state.run);
   }
-  drawSummary(state.totals);
+  drawTitle(state.totals);
+  document.body.removeAttribute('data-waiting');
+  setText(byId('uptime'), `up ${time((state.at - state.run) / 1000)}`);
 }
 
 function drawConnection() {
   const [text, kind] = connection;
   setText(byId('live-text'), frozen ? `frozen at ${frozenAt}` : text);
   setAttribute(byId('live'), 'data-kind', frozen ? 'frozen' : kind);
+  const stale = kind === 'stale' && state.tick > 0;
+  setAttribute(document.body, 'data-stale', stale ? '' : null);
+  setAttribute(document.body, 'data-still', stale || frozen || kind === 'paused' ? '' : null);
+  if (byId('banner').hidden === stale) byId('banner').hidden = !stale;
+  if (stale) setText(byId('banner-text'), `The relay does not answer. What stands here is of ${clock(Date.now() - age() * 1000)}.`);
 }
 
 function freeze() {
   frozen = !frozen;
   frozenAt = new Date().toTimeString().slice(0, 8);
+  hold(frozen);
   setAttribute(byId('freeze'), 'aria-pressed', frozen);
-  setText(byId('freeze'), frozen ? 'Go on' : 'Freeze');
+  setText(byId('freeze-word'), frozen ? 'Go on' : 'Freeze');
   drawConnection();
   draw(false);
-}
-
-function theme() {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
-  root.dataset.theme = dark ? 'light' : 'dark';
-  try {
-    localStorage.setItem('tidecast-theme', root.dataset.theme);
-  } catch {
-    // Storage may be forbidden: then it lasts as long as the page.
-  }
-  document.dispatchEvent(new Event('themechange'));
 }
 
 /** The text in a part of the address; '' if it is none. */
@@ -66,20 +68,29 @@ function decoded(part) {
 function route() {
   const [path, query] = location.hash.slice(1).split('?');
   const name = path.startsWith('/channel/') ? decoded(path.slice('/channel/'.length)) : '';
-  if (name === (detail?.name ?? '')) return;
+  const before = detail?.name ?? '';
+  if (name === before) return;
   detail?.end();
   forgetDetail();
   detail = name ? new Detail(name, query === 'play') : null;
   byId('overview').hidden = Boolean(detail);
   byId('detail').hidden = !detail;
-  if (detail) detail.heading.focus();
-  scrollTo(0, 0);
   show({ channel: name, flow: '', flow_search: '', flow_sort: 'flow', flow_offset: 0 });
   draw(true);
+  if (detail) {
+    detail.heading.focus();
+    scrollTo(0, 0);
+  } else {
+    // Back to the row that was left.
+    const link = linkOf(before);
+    if (link?.isConnected) link.focus();
+    else scrollTo(0, 0);
+  }
 }
 
 const channelRows = () => [...byId('channels').children];
 const move = (by) => () => (detail ? detail.flows.move(by) : step(channelRows(), by));
+const withFilm = (act) => () => (detail?.film?.playing ? act(detail.film) : false);
 
 function open() {
   if (!detail || !document.activeElement.closest('.flow-row')) return false;
@@ -104,15 +115,19 @@ function play() {
   if (link && !link.hidden) link.click();
 }
 
+function help() {
+  byId('help').showModal();
+  byId('help').scrollTop = 0;
+}
+
 const search = byId('search');
 search.addEventListener('input', debounced(120, () => show({ search: search.value.trim() })));
 byId('sort').addEventListener('change', (event) => show({ sort: event.target.value }));
 byId('channels-more').addEventListener('click', () => search.focus());
 byId('freeze').addEventListener('click', freeze);
-byId('theme').addEventListener('click', theme);
-byId('help-open').addEventListener('click', () => byId('help').showModal());
+byId('help-open').addEventListener('click', help);
 window.addEventListener('hashchange', route);
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => document.dispatchEvent(new Event('themechange')));
+listenToChoices(() => state.totals && drawView(state.totals.channels));
 
 listen({
   '/': () => (detail ? detail.flows.search : search).focus(),
@@ -120,9 +135,12 @@ listen({
   k: move(-1),
   Enter: open,
   p: play,
+  m: withFilm((film) => film.toggleSound()),
+  i: withFilm((film) => film.toggleFloating()),
+  F: withFilm((film) => film.toggleFull()),
   f: freeze,
-  t: theme,
-  '?': () => byId('help').showModal(),
+  t: nextTheme,
+  '?': help,
   Escape: leave,
 });
 route();

@@ -1,8 +1,12 @@
-// The channels, worst first: a row each, made once and then kept up to date.
+// The channels, worst first: an element each, made once and then kept up to date. The style sheet
+// makes rows, a dense board or a wall of tiles of them.
 
 import { arrange, byId, h, setAttribute, setText } from './dom.js';
-import { bits, count, packets, time } from './format.js';
-import { bar, recentOf, strip } from './strip.js';
+import { bits, count, packets } from './format.js';
+import { icon, setIcon } from './icons.js';
+import { share } from './share.js';
+import { inWords, recentOf, rescuedOf, strip } from './strip.js';
+import { Thumb } from './thumbs.js';
 
 const TRANSPORTS = [
   ['http', 'HTTP'],
@@ -20,63 +24,115 @@ export const detailOf = (name) => `#/channel/${encodeURIComponent(name)}`;
 /** Whether a browser may be able to play it: a transport stream, or what is likely to be one. */
 export const isFilm = (content, format) => content === 'mpeg-ts' || (content === null && (format === 'rtp' || format === 'ts'));
 
+/** What a channel carries, as its icon says it. */
+export const kindOf = (content, format) => (isFilm(content, format) ? 'film' : content === 'json' || content === 'text' ? 'sensor' : 'stream');
+
 function makeRow(name) {
+  const mark = icon('stream');
+  const stateIcon = icon('ok');
   const parts = {
-    state: h('span', { class: 'state' }),
-    link: h('a', { class: 'name', href: detailOf(name) }, name),
+    mark,
+    thumb: new Thumb(mark),
+    link: h('a', { class: 'name', href: detailOf(name), title: name }, name),
     more: h('p', { class: 'more' }),
-    packets: h('strong'),
-    bits: h('span', { class: 'quiet' }),
+    stateIcon,
+    stateWord: h('span', { class: 'state-word' }),
+    bits: h('strong'),
+    packets: h('span'),
     strip: strip(),
-    bar: bar(),
-    hold: h('span'),
-    subscribers: h('span'),
-    play: h('a', { class: 'button play', href: `${detailOf(name)}?play`, 'aria-label': `Play ${name}` }, 'Play'),
+    saved: h('span', { class: 'saved' }),
+    gone: h('span', { class: 'gone' }),
+    audience: h('strong'),
+    who: h('span'),
+    cause: h('p', { class: 'cause', hidden: true }),
+    copy: h('button', { type: 'button', class: 'copy', 'aria-label': `Copy the address of ${name}`, title: 'Address, QR code, commands' }, icon('share'), h('span', { class: 'word' }, 'Copy')),
+    play: h('a', { class: 'button primary play', href: `${detailOf(name)}?play`, 'aria-label': `Play ${name}`, title: 'Play' }, icon('play'), h('span', { class: 'word' }, 'Play')),
   };
-  const cell = (label, ...children) => h('div', { class: 'cell', 'data-label': label }, ...children);
+  parts.state = h('span', { class: 'state' }, stateIcon, parts.stateWord);
+  parts.res = h('div', { class: 'res' }, parts.saved, parts.gone);
   const element = h(
     'li',
     { class: 'channel', 'data-name': name },
-    h('div', { class: 'cell cell-state' }, parts.state),
-    h('div', { class: 'cell cell-name' }, parts.link, parts.more),
-    cell('Rate', parts.packets, parts.bits),
-    cell('Loss, 60 s', parts.strip.element),
-    cell('Packets, 60 s', parts.bar.element),
-    cell('Hold', parts.hold),
-    cell('Subscribers', parts.subscribers),
-    h('div', { class: 'cell cell-play' }, parts.play),
+    parts.thumb.element,
+    h('div', { class: 'who' }, parts.link, parts.more),
+    parts.state,
+    h('div', { class: 'rate' }, parts.bits, parts.packets),
+    parts.strip.element,
+    parts.res,
+    h('div', { class: 'view' }, parts.audience, parts.who),
+    parts.cause,
+    h('div', { class: 'acts' }, parts.copy, parts.play),
   );
+  const row = { element, parts, about: null };
+  parts.copy.addEventListener('click', () => share(row.about));
   // The whole row opens the detail; keyboards and readers have the link.
   element.addEventListener('click', (event) => {
-    if (!event.target.closest('a') && !String(getSelection())) location.hash = detailOf(name);
+    if (event.target.closest('a, button') || String(getSelection())) return;
+    const plays = event.target.closest('.thumb') && !parts.play.hidden;
+    location.hash = plays ? `${detailOf(name)}?play` : detailOf(name);
   });
-  return { element, parts };
+  return row;
 }
 
-/** Who listens, by transport; outputs are those of the configuration. */
+/** How many listen, and by what; outputs are those of the configuration. */
 export function audience(channels, row) {
-  const words = TRANSPORTS.filter(([key]) => channels[key][row] > 0).map(([key, word]) => `${count(channels[key][row])} ${word}`);
+  const words = TRANSPORTS.filter(([key]) => channels[key][row] > 0).map(([key, word]) => [channels[key][row], word]);
   const outputs = channels.outputs[row];
-  if (outputs > 0) words.push(`${outputs} output${outputs === 1 ? '' : 's'}`);
-  return words.length > 0 ? words.join(', ') : 'none';
+  if (outputs > 0) words.push([outputs, `output${outputs === 1 ? '' : 's'}`]);
+  const sum = words.reduce((sum, [value]) => sum + value, 0);
+  const one = words.length === 1;
+  return { sum, words: one ? words[0][1] : words.map(([value, word]) => `${count(value)} ${word}`).join(', ') };
 }
 
-function drawRow({ element, parts }, channels, row, shares) {
-  const health = channels.health[row];
+function drawRow(row, channels, index, shares) {
+  const { element, parts } = row;
+  const health = channels.health[index];
+  const [content, format] = [channels.content[index], channels.format[index]];
+  row.about = { name: channels.name[index], path: channels.path[index], kind: kindOf(content, format) };
   setAttribute(element, 'data-health', health);
   setAttribute(parts.state, 'data-health', health);
-  const reason = channels.reason[row];
-  const flows = channels.flows[row];
-  setText(parts.more, reason || `${channels.inputs[row]}${flows === 1 ? '' : `, ${count(flows)} flows`}`);
-  setAttribute(parts.more, 'title', [reason, channels.inputs[row]].filter(Boolean).join('\n'));
-  setText(parts.packets, packets(channels.packets_per_second[row]));
-  setText(parts.bits, bits(channels.bits_per_second[row]));
-  parts.strip.draw(shares ?? []);
-  parts.bar.draw(recentOf(channels, row));
-  setText(parts.hold, flows > 0 ? time(channels.hold_seconds[row]) : '');
-  setText(parts.subscribers, audience(channels, row));
-  const playable = isFilm(channels.content[row], channels.format[row]);
+  setIcon(parts.stateIcon, health);
+  setIcon(parts.mark, row.about.kind);
+  setText(parts.stateWord, health);
+  const playable = isFilm(content, format) && health !== 'silent';
   if (parts.play.hidden === playable) parts.play.hidden = !playable;
+  parts.thumb.shows(row.about);
+  drawReason(parts, channels, index, health);
+  if (health !== 'silent') drawFigures(parts, channels, index, shares);
+}
+
+/** Inputs as they fit into a row: the groups, and where they are joined. */
+const shortly = (inputs) =>
+  inputs.replace(/(\w+):\/\/@?([^\s?]+)(?:\?(\S*))?/g, (_, scheme, address, query) => [scheme === 'udp' ? '' : scheme, address, new URLSearchParams(query).get('if')].filter(Boolean).join(' '));
+
+function drawReason(parts, channels, index, health) {
+  const reason = channels.reason[index];
+  const flows = channels.flows[index];
+  const inputs = `${shortly(channels.inputs[index])}${flows <= 1 ? '' : `, ${count(flows)} flows`}`;
+  const silent = health === 'silent';
+  setText(parts.more, silent || !reason ? inputs : reason);
+  setAttribute(parts.more, 'class', silent || !reason ? 'more address' : 'more');
+  setAttribute(parts.more, 'title', [reason, channels.inputs[index]].filter(Boolean).join('\n'));
+  if (parts.cause.hidden === silent) parts.cause.hidden = !silent;
+  setText(parts.cause, silent ? reason : '');
+  setAttribute(parts.cause, 'title', silent ? reason : null);
+}
+
+function drawFigures(parts, channels, index, shares) {
+  setText(parts.bits, bits(channels.bits_per_second[index]));
+  setText(parts.packets, packets(channels.packets_per_second[index]));
+  parts.strip.draw(shares?.lost ?? [], shares?.rescued ?? []);
+  const recent = recentOf(channels, index);
+  const rescued = rescuedOf(recent);
+  setText(parts.saved, `${count(rescued)} rescued`);
+  setAttribute(parts.saved, 'data-none', rescued === 0 ? '' : null);
+  setText(parts.gone, `${count(recent.lost)} lost`);
+  setAttribute(parts.gone, 'data-none', recent.lost === 0 ? '' : null);
+  setAttribute(parts.res, 'title', `Of the last 60 s: ${inWords(recent)}`);
+  const who = audience(channels, index);
+  setText(parts.audience, count(who.sum));
+  setText(parts.who, who.words);
+  setAttribute(parts.who, 'title', who.words);
 }
 
 /** Draws the rows that came. */
@@ -89,14 +145,29 @@ export function drawChannels(channels, strips, view) {
   });
   arrange(byId('channels'), shown);
   if (rows.size > 2 * channels.name.length + 100) forgetAllBut(new Set(channels.name));
-  const none = byId('channels-none');
-  none.hidden = channels.total > 0;
-  setText(none, view.search ? `No channel has “${view.search}” in its name or inputs.` : 'There is no channel.');
+  drawNone(channels, view);
   const more = byId('channels-more');
   more.hidden = channels.total <= channels.name.length;
   setText(more, `${count(channels.name.length)} of ${count(channels.total)} channels are shown: search for others`);
 }
 
+function drawNone(channels, view) {
+  const isEmpty = !view.search && !view.health;
+  const none = byId('channels-none');
+  none.hidden = channels.total > 0 || isEmpty;
+  byId('first-steps').hidden = channels.total > 0 || !isEmpty;
+  const of = view.search ? ` with “${view.search}” in its name or inputs` : '';
+  setText(none, `No channel${of}${view.health ? ` is ${view.health} at present` : ''}.`);
+  setText(byId('channels-shown'), view.health && channels.total > 0 ? `only ${view.health}` : '');
+}
+
+/** The link of a channel's row, as long as there is one. */
+export const linkOf = (name) => rows.get(name)?.parts.link;
+
 function forgetAllBut(names) {
-  for (const name of rows.keys()) if (!names.has(name)) rows.delete(name);
+  for (const [name, row] of rows) {
+    if (names.has(name)) continue;
+    row.parts.thumb.end();
+    rows.delete(name);
+  }
 }

@@ -1,34 +1,49 @@
-// One channel in full: how it is and why, its film, ten minutes of charts, and its tables.
+// One channel in full: how it is and why, its film, its charts, and its tables.
 
 import { byId, h, setAttribute, setText } from './dom.js';
 import { count, bits, packets, plural, time } from './format.js';
-import { CHANNEL_CHARTS, Chart } from './charts.js';
+import { Chart } from './charts.js';
 import { Events } from './events.js';
-import { Flows, OneFlow } from './flows.js';
+import { OneFlow } from './flow.js';
+import { Flows } from './flows.js';
+import { icon, setIcon } from './icons.js';
 import { CLIENT_COLUMNS, LEG_COLUMNS, OUTPUT_COLUMNS, Pairs, SUBSCRIBER_COLUMNS, SmallTable } from './tables.js';
 import { Film } from './video.js';
 import { bar, recentOf, strip } from './strip.js';
-import { isFilm } from './channels.js';
+import { isFilm, kindOf } from './channels.js';
+import { CHANNEL_CHARTS, seriesOf } from './series.js';
+import { share } from './share.js';
 import { show } from './live.js';
+
+const SPANS = [
+  ['1 min', 60],
+  ['10 min', 600],
+  ['all', Infinity],
+];
 
 /** The detail that is open. */
 export class Detail {
   constructor(name, play) {
     this.name = name;
     this.wantsPlay = play;
-    this.path = `streams/${name.split('/').map(encodeURIComponent).join('/')}`;
+    const path = `streams/${name.split('/').map(encodeURIComponent).join('/')}`;
     const part = (table) => `api/v1/streams/${encodeURIComponent(name)}/${table}?format=csv`;
-    this.state = h('span', { class: 'state' });
+    this.about = { name, path: `/${path}`, kind: 'stream' };
+    this.stateIcon = icon('ok');
+    this.stateWord = h('span');
+    this.state = h('span', { class: 'state', hidden: true }, this.stateIcon, this.stateWord);
     this.reasons = h('ul', { class: 'reasons' });
-    this.play = h('button', { type: 'button', class: 'primary', hidden: true, 'aria-keyshortcuts': 'p' }, 'Play');
-    this.play.addEventListener('click', () => this.togglePlay());
+    this.playIcon = icon('play');
+    this.playWord = h('span', {}, 'Play');
+    this.play = h('button', { type: 'button', class: 'primary', hidden: true, 'aria-keyshortcuts': 'p', on: { click: () => this.togglePlay() } }, this.playIcon, this.playWord);
+    this.copy = h('button', { type: 'button', title: 'Address, QR code, commands', on: { click: () => share(this.about) } }, icon('share'), 'Copy');
     this.facts = new Map();
     this.factList = h('dl', { class: 'facts' });
     this.strip = strip();
     this.bar = bar();
     this.filmPlace = h('div');
-    this.charts = CHANNEL_CHARTS.map(({ title, series }) => new Chart(title, series, { sync: 'channel' }));
-    this.oneFlow = new OneFlow(name, this.path, () => this.openFlow(''));
+    this.charts = CHANNEL_CHARTS.map(({ title, series, empty }) => new Chart(title, series, { sync: 'channel', empty }));
+    this.oneFlow = new OneFlow(name, path, () => this.openFlow(''));
     this.flows = new Flows(name, (flow) => this.openFlow(flow));
     this.legs = new SmallTable('Inputs', part('legs'), LEG_COLUMNS, 'No inputs.');
     this.outputs = new SmallTable('Outputs', part('outputs'), OUTPUT_COLUMNS, 'No UDP outputs are configured.');
@@ -45,27 +60,42 @@ export class Detail {
     const none = h('p', { class: 'empty' }, 'Nothing happened here yet.');
     const more = h('button', { type: 'button', hidden: true }, 'Older events');
     this.events = new Events(list, none, more);
-    const history = `api/v1/history?channel=${encodeURIComponent(this.name)}&format=csv`;
     this.missing = h('p', { class: 'empty', hidden: true }, 'There is no such channel at present.');
     this.rest = h(
       'div',
       {},
-      h('div', { class: 'detail-now' }, h('div', { class: 'panel' }, h('h3', {}, 'Loss, last 60 s'), this.strip.element), h('div', { class: 'panel' }, h('h3', {}, 'Packets, last 60 s'), this.bar.element), this.factList),
+      h('div', { class: 'detail-now while-heard' }, h('div', { class: 'panel' }, h('h2', {}, 'Rescued and lost, last 60 s'), this.strip.element), h('div', { class: 'panel' }, h('h2', {}, 'Packets, last 60 s'), this.bar.element), this.factList),
       this.filmPlace,
-      h('div', { class: 'section-head' }, h('h3', {}, 'Last 10 minutes'), h('a', { class: 'button', href: history, download: true }, 'CSV')),
-      h('div', { class: 'charts' }, ...this.charts.map((chart) => chart.element)),
+      this.chartsSection(),
       this.oneFlow.element,
       this.flows.element,
       this.legs.element,
       this.outputs.element,
       this.subscribers.element,
       this.clients.element,
-      h('section', { 'aria-label': 'Events' }, h('div', { class: 'section-head' }, h('h3', {}, 'Events')), list, none, more),
+      h('section', { 'aria-label': 'Events' }, h('div', { class: 'section-head' }, h('h2', {}, 'Events')), list, none, more),
       this.counters.element,
     );
-    const back = h('a', { class: 'button back', href: '#/', 'aria-keyshortcuts': 'Escape' }, '← Channels');
+    this.flows.element.classList.add('while-heard');
+    const back = h('a', { class: 'button back', href: '#/', 'aria-keyshortcuts': 'Escape' }, icon('back'), 'Channels');
     this.heading = h('h1', { id: 'detail-name', tabindex: '-1' }, this.name);
-    byId('detail').replaceChildren(h('div', { class: 'detail-head' }, back, this.heading, this.state, h('span', { class: 'grow' }), this.play), this.reasons, this.missing, this.rest);
+    byId('detail').replaceChildren(h('div', { class: 'detail-head' }, back, this.heading, this.state, h('span', { class: 'grow' }), this.copy, this.play), this.reasons, this.missing, this.rest);
+  }
+
+  chartsSection() {
+    const history = `api/v1/history?channel=${encodeURIComponent(this.name)}&format=csv`;
+    const buttons = SPANS.map(([label, span]) => {
+      const button = h('button', { type: 'button', 'aria-pressed': String(span === 600) }, label);
+      button.addEventListener('click', () => {
+        for (const other of buttons) setAttribute(other, 'aria-pressed', other === button);
+        for (const chart of this.charts) chart.show(span);
+      });
+      return button;
+    });
+    const choice = h('div', { class: 'choice', role: 'group', 'aria-label': 'Time shown' }, ...buttons);
+    const csv = h('a', { class: 'button', href: history, download: true }, icon('download'), 'CSV');
+    this.course = h('section', { 'aria-label': 'Charts' }, h('div', { class: 'section-head' }, h('h2', {}, 'Charts'), choice, csv), h('div', { class: 'charts' }, ...this.charts.map((chart) => chart.element)));
+    return this.course;
   }
 
   /** Opens one flow, or with '' none. */
@@ -77,12 +107,13 @@ export class Detail {
 
   togglePlay() {
     if (!this.film) {
-      this.film = new Film(this.name, this.path);
+      this.film = new Film(this.about);
       this.filmPlace.append(this.film.element);
     }
     if (this.film.playing) this.film.stop();
     else this.film.play();
-    setText(this.play, this.film.playing ? 'Stop' : 'Play');
+    setText(this.playWord, this.film.playing ? 'Stop' : 'Play');
+    setIcon(this.playIcon, this.film.playing ? 'stop' : 'play');
   }
 
   draw(state) {
@@ -92,8 +123,11 @@ export class Detail {
     this.rest.hidden = Boolean(detail.missing);
     if (detail.missing) return;
     this.drawHead(detail);
-    const times = detail.history.times.map((at) => at / 1000);
-    this.charts.forEach((chart, index) => chart.draw([times, ...CHANNEL_CHARTS[index].values(detail.history.columns)]));
+    // Of a channel that was silent all the time there is nothing to see but why.
+    const { columns } = detail.history;
+    this.course.hidden = detail.row.health[0] === 'silent' && !columns.bytes.some(Boolean);
+    const marks = [...state.events.values()].filter((event) => event.channel === this.name && event.level !== 'info');
+    seriesOf(detail.history).forEach((data, index) => this.charts[index].draw(data, marks));
     if (detail.flows) this.flows.draw(detail.flows, state.values);
     if (detail.flow) this.oneFlow.draw(detail.flow, state.values);
     this.legs.draw(detail.legs, detail.legs.address.length);
@@ -112,20 +146,25 @@ export class Detail {
     this.clients.say(clients.total > clients.address.length ? `${count(clients.total - clients.address.length)} more in the CSV.` : '');
   }
 
-  drawHead({ row, reasons, strip: shares }) {
-    setAttribute(this.state, 'data-health', row.health[0]);
+  drawHead({ row, reasons, strip: lost, rescued }) {
+    const [health] = row.health;
+    this.state.hidden = false;
+    setAttribute(this.state, 'data-health', health);
+    setAttribute(byId('detail'), 'data-health', health);
+    setIcon(this.stateIcon, health);
+    setText(this.stateWord, health);
     const shown = reasons.length > 0 ? reasons : ['All that was sent goes out.'];
     if ([...this.reasons.children].map((item) => item.textContent).join('\n') !== shown.join('\n')) {
       this.reasons.replaceChildren(...shown.map((reason) => h('li', {}, reason)));
     }
-    this.path = row.path[0].slice(1); // relative: a proxy may serve all this below a path
+    Object.assign(this.about, { path: row.path[0], kind: kindOf(row.content[0], row.format[0]) });
     const playable = isFilm(row.content[0], row.format[0]);
     if (this.play.hidden === playable) this.play.hidden = !playable;
     if (this.wantsPlay && playable) {
       this.wantsPlay = false;
       this.togglePlay();
     }
-    this.strip.draw(shares);
+    this.strip.draw(lost, rescued);
     this.bar.draw(recentOf(row, 0));
     this.drawFacts(row);
   }
@@ -163,5 +202,6 @@ export class Detail {
     this.charts.forEach((chart) => chart.end());
     this.oneFlow.end();
     byId('detail').replaceChildren();
+    byId('detail').removeAttribute('data-health');
   }
 }

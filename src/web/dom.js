@@ -1,4 +1,5 @@
-// Small helpers around the DOM. Text goes in as text, never as markup: names come from the network.
+// Small helpers around the DOM. Text goes in as text, never as markup: names come from the
+// network.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -41,7 +42,8 @@ export function setAttribute(element, name, value) {
   }
 }
 
-/** Puts these children into the parent in this order, moving only what stands elsewhere, and keeps the focus. */
+/** Puts these children into the parent in this order, moving only what stands elsewhere, and keeps
+ * the focus. */
 export function arrange(parent, children) {
   const focused = document.activeElement;
   let place = parent.firstElementChild;

@@ -3,6 +3,7 @@
 import { arrange, byId, h, setAttribute, setText } from './dom.js';
 import { clock } from './format.js';
 import { detailOf } from './channels.js';
+import { icon } from './icons.js';
 
 const FIRST = 20;
 
@@ -33,10 +34,10 @@ export class Events {
 }
 
 function makeRow(event, channel) {
-  const row = { time: h('time'), text: h('p', { class: 'event-text' }), advice: h('p', { class: 'advice' }) };
-  const name = channel ? null : h('a', { href: detailOf(event.channel) }, event.channel);
-  const sign = h('span', { class: 'level', 'data-level': event.level });
-  row.element = h('li', { class: 'event' }, row.time, sign, h('div', {}, name, row.text, row.advice));
+  const row = { time: h('time'), text: h('span', { class: 'event-text' }), advice: h('p', { class: 'advice' }) };
+  const name = channel ? [] : [h('a', { href: detailOf(event.channel) }, event.channel), ' '];
+  const level = h('span', { class: 'hidden' }, `${event.level}: `);
+  row.element = h('li', { class: 'event', 'data-level': event.level }, icon(event.level), row.time, h('p', { class: 'what' }, level, ...name, row.text), row.advice);
   return row;
 }
 

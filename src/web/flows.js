@@ -1,9 +1,9 @@
-// The flows of a channel: thousands of them, so the server sorts and searches, and only the rows that can be seen are
-// asked for. Rows are recycled: flow i is always drawn by element i modulo their number.
+// The flows of a channel: thousands of them, so the server sorts and searches, and only the rows
+// that can be seen are asked for. Rows are recycled: flow i is always drawn by element i modulo
+// their number.
 
 import { debounced, h, setAttribute, setText, svg } from './dom.js';
-import { clock, count, packets, time } from './format.js';
-import { Chart } from './charts.js';
+import { count, exact, packets, time } from './format.js';
 import { show, view } from './live.js';
 import { numeric } from './state.js';
 
@@ -13,7 +13,8 @@ const POOL = 60;
 const STEP = 10;
 const LINE_WIDTH = 60;
 
-const COLUMNS = [
+/** A flow's columns: [key, heading, text of a row]. */
+export const COLUMNS = [
   ['flow', 'Flow', (c, i) => c.flow[i]],
   ['reading', 'Reading', null],
   ['rate', 'Rate', (c, i) => (c.ended[i] ? 'ended' : c.packets_per_second[i] === null ? '' : packets(c.packets_per_second[i]))],
@@ -31,7 +32,7 @@ export function reading(value) {
   const number = numeric(value);
   const name = ['sensor', 'name', 'id'].map((key) => value[key]).find((part) => typeof part === 'string');
   if (number === null || !('value' in value)) return JSON.stringify(value);
-  return [name, number, typeof value.unit === 'string' ? value.unit : null].filter((part) => part !== undefined && part !== null).join(' ');
+  return [name, exact(number), typeof value.unit === 'string' ? value.unit : null].filter((part) => part !== undefined && part !== null).join(' ');
 }
 
 /** A line of the last numbers, as a path. */
@@ -40,7 +41,8 @@ function sparkline(numbers) {
   if (known.length < 2) return '';
   const min = Math.min(...known);
   const span = Math.max(...known) - min || 1;
-  const point = (number, index) => `${(LINE_WIDTH - known.length + index).toFixed(0)} ${(18 - ((number - min) / span) * 16).toFixed(1)}`;
+  const step = LINE_WIDTH / (known.length - 1);
+  const point = (number, index) => `${(index * step).toFixed(1)} ${(18 - ((number - min) / span) * 16).toFixed(1)}`;
   return `M${known.map(point).join('L')}`;
 }
 
@@ -65,7 +67,7 @@ export class Flows {
     this.element = h(
       'section',
       { class: 'flows', 'aria-label': 'Flows' },
-      h('div', { class: 'section-head' }, h('h3', {}, 'Flows'), this.found, h('label', { class: 'field grow' }, h('span', { class: 'quiet' }, 'Search'), this.search), h('a', { class: 'button', href: csv, download: true }, 'CSV')),
+      h('div', { class: 'section-head' }, h('h2', {}, 'Flows'), this.found, h('label', { class: 'field grow' }, h('span', { class: 'quiet' }, 'Search'), this.search), h('a', { class: 'button', href: csv, download: true }, 'CSV')),
       this.scroller,
       this.none,
     );
@@ -232,82 +234,5 @@ export class Flows {
   open() {
     const row = this.pool[this.selected % POOL];
     if (this.selected >= 0 && row?.index === this.selected) this.onOpen(row.flow);
-  }
-}
-
-/** One flow in full: what was counted, its last reading, and a line of the readings since it was opened. */
-export class OneFlow {
-  constructor(channel, path, onClose) {
-    this.path = path;
-    this.title = h('h3');
-    this.value = h('p', { class: 'big-value' });
-    this.facts = h('dl', { class: 'facts' });
-    this.link = h('a', { class: 'button' }, 'Its stream');
-    this.raw = h('pre', { class: 'raw', tabindex: '0', 'aria-label': 'The last reading as it came' });
-    this.close = h('button', { type: 'button', on: { click: onClose } }, 'Close');
-    this.chartPlace = h('div');
-    this.element = h(
-      'section',
-      { class: 'one-flow', 'aria-label': 'One flow', hidden: true },
-      h('div', { class: 'section-head' }, this.title, h('span', { class: 'grow' }), this.link, this.close),
-      this.value,
-      this.chartPlace,
-      this.facts,
-      this.raw,
-    );
-    this.values = new Map();
-  }
-
-  open(flow) {
-    this.flow = flow;
-    this.points = [[], []];
-    this.chart?.end();
-    this.chart = null;
-    this.chartPlace.replaceChildren();
-    this.element.hidden = flow === '';
-    setText(this.title, `Flow ${flow}`);
-    setText(this.value, '');
-    setText(this.raw, '');
-    this.link.href = `${this.path}?flow=${encodeURIComponent(flow)}`;
-  }
-
-  draw(columns, values) {
-    if (!this.flow || !columns || columns.flow[0] !== this.flow) return;
-    for (const [key, label, text] of COLUMNS) {
-      if (text && key !== 'flow') this.fact(key, label, text(columns, 0));
-    }
-    this.fact('session', 'Session', `0x${columns.session[0].toString(16)}`);
-    this.fact('hold', 'Hold', time(columns.hold_seconds[0]));
-    const value = values.get(this.flow);
-    const none = value === undefined;
-    for (const part of [this.raw, this.value]) if (part.hidden !== none) part.hidden = none;
-    if (value) this.drawValue(value);
-  }
-
-  drawValue({ at, value }) {
-    setText(this.value, reading(value));
-    setText(this.raw, `${typeof value === 'string' ? value : JSON.stringify(value)}   (${clock(at)})`);
-    const number = numeric(value);
-    if (number === null || this.points[0].at(-1) === at / 1000) return;
-    this.points = [this.points[0].concat(at / 1000).slice(-600), this.points[1].concat(number).slice(-600)];
-    if (this.points[0].length < 2) return;
-    if (!this.chart) {
-      this.chart = new Chart('Reading', [{ label: `flow ${this.flow}`, colour: 'accent', format: (value) => Number(value.toPrecision(5)).toString() }], { free: true });
-      this.chartPlace.append(this.chart.element);
-    }
-    this.chart.draw(this.points);
-  }
-
-  fact(key, label, text) {
-    if (!this.values.has(key)) {
-      const value = h('dd');
-      this.values.set(key, value);
-      this.facts.append(h('div', {}, h('dt', {}, label), value));
-    }
-    setText(this.values.get(key), text);
-  }
-
-  end() {
-    this.chart?.end();
   }
 }

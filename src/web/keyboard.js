@@ -1,11 +1,9 @@
 // Keys for all that the pointer can do.
 
-import { byId } from './dom.js';
-
 /** `actions` has a function for each key; those that return false leave the key to the browser. */
 export function listen(actions) {
   document.addEventListener('keydown', (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || byId('help').open) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
     const writes = event.target.matches('input, select, textarea');
     if (writes) {
       if (event.key === 'Escape') leave(event.target);

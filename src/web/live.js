@@ -1,5 +1,6 @@
-// The connection: one stream of messages, once a second, for all that the page shows. It says what it shows in the
-// stream's query; when that changes, or the page was hidden, a new stream goes on where the last one ended.
+// The connection: one stream of messages, once a second, for all that the page shows. It says what
+// it shows in the stream's query; when that changes, or the page was hidden, a new stream goes on
+// where the last one ended.
 
 import { apply, applyValues, state } from './state.js';
 
@@ -8,7 +9,7 @@ const MEASURES = 600;
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 /** What the page shows at present, as the query has it. */
-export const view = { search: '', sort: 'worst', limit: 100, channel: '', flow: '', flow_search: '', flow_sort: 'flow', flow_offset: 0, flow_limit: 40 };
+export const view = { search: '', sort: 'worst', health: '', limit: 100, channel: '', flow: '', flow_search: '', flow_sort: 'flow', flow_offset: 0, flow_limit: 40 };
 
 let source = null;
 let failures = 0;
@@ -17,7 +18,8 @@ let lastMessage = performance.now();
 let fresh = true;
 let listeners = { draw() {}, status() {} };
 
-/** Connects. `draw(fresh)` is called after each message, `status(text, kind)` when the connection's state changes. */
+/** Connects. `draw(fresh)` is called after each message, `status(text, kind)` when the
+ * connection's state changes. */
 export function start(handlers) {
   listeners = handlers;
   const shown = () => (document.hidden ? pause() : reopen());
@@ -90,9 +92,11 @@ function failed() {
   watch();
 }
 
+/** How long ago the last message came, in seconds. */
+export const age = () => Math.round((performance.now() - lastMessage) / 1000);
+
 function watch() {
-  const age = performance.now() - lastMessage;
-  if (document.hidden || age < STALE_MS) return;
-  const what = state.tick ? `data is ${Math.round(age / 1000)} s old` : 'no data yet';
+  if (document.hidden || performance.now() - lastMessage < STALE_MS) return;
+  const what = state.tick ? `data is ${age()} s old` : 'no data yet';
   listeners.status(source && failures === 0 ? what : `${what}, connecting again`, 'stale');
 }

@@ -1,8 +1,9 @@
-// What the page knows: what each message of the live stream says, and what it adds to what was known before. Nothing
-// here touches the document.
+// What the page knows: what each message of the live stream says, and what it adds to what was
+// known before. Nothing here touches the document.
 
 const STRIP = 60;
-const HISTORY_MS = 600_000;
+/** The relay keeps ten minutes; a page that stays open has more. */
+const HISTORY_MS = 3_600_000;
 const EVENTS = 1000;
 const LINE = 120;
 const VALUES = 1000;
@@ -16,7 +17,9 @@ export const state = {
   totals: null,
   /** The rows shown, as columns. */
   channels: null,
-  /** The last 60 shares of loss, by channel. */
+  /** When the last message was made, in milliseconds since the Unix epoch. */
+  at: 0,
+  /** Of the last 60 s, by channel: { lost: [shares], rescued: [shares] }. */
   strips: new Map(),
   /** By id; the newest ones are at the end. */
   events: new Map(),
@@ -31,6 +34,7 @@ export function apply(message, since) {
   if (message.run !== state.run) forget(message.run);
   const ticks = message.tick - state.tick;
   state.tick = message.tick;
+  state.at = message.at;
   state.since = since;
   state.totals = message.totals;
   state.channels = message.channels;
@@ -55,10 +59,10 @@ function forget(run) {
 
 function applyStrips(channels, ticks) {
   const strips = new Map();
+  const goOn = (known, news) => (news.length >= STRIP || news.length > ticks ? news : (known ?? []).concat(news)).slice(-STRIP);
   channels.name.forEach((name, row) => {
-    const news = channels.strip[row];
-    const known = news.length >= STRIP || news.length > ticks ? [] : (state.strips.get(name) ?? []);
-    strips.set(name, known.concat(news).slice(-STRIP));
+    const known = state.strips.get(name);
+    strips.set(name, { lost: goOn(known?.lost, channels.strip[row]), rescued: goOn(known?.rescued, channels.rescued[row]) });
   });
   state.strips = strips;
 }

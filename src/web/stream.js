@@ -1,6 +1,9 @@
-// A film on its way to the player. Browsers are strict: their decoders give up at a damaged picture, and they stop for good
-// at a time stamp that lies before what they have played. So pictures and sounds (PES packets) of which a part was lost are
-// left out as a whole, and time stamps go on where a producer begins anew. It also notes what the stream carries.
+// A film on its way to the player. Browsers are strict: their decoders give up at a damaged
+// picture, and they stop for good at a time stamp that lies before what they have played. So
+// pictures and sounds (PES packets) of which a part was lost are left out as a whole, and time
+// stamps go on where a producer begins anew. It also notes what the stream carries.
+
+import { isUnsure, learnLayer, partsOf, without } from './programme.js';
 
 const PACKET = 188;
 const SYNC = 0x47;
@@ -17,30 +20,22 @@ const PES_MAX = 8 << 20;
 const PES_HEAD = 6;
 const NULL_PID = 0x1fff;
 
-/** Stream types of ISO 13818-1 and what browsers call their codecs; null: no browser plays it from a page. */
-const STREAM_TYPES = new Map([
-  [0x01, ['MPEG-1 video', null]],
-  [0x02, ['MPEG-2 video', null]],
-  [0x03, ['MPEG audio', 'audio/mpeg']],
-  [0x04, ['MPEG-2 audio', 'audio/mpeg']],
-  [0x0f, ['AAC', 'audio/mp4; codecs="mp4a.40.2"']],
-  [0x11, ['AAC (LATM)', 'audio/mp4; codecs="mp4a.40.2"']],
-  [0x1b, ['H.264', 'video/mp4; codecs="avc1.64001f"']],
-  [0x24, ['HEVC', 'video/mp4; codecs="hvc1.1.6.L93.B0"']],
-  [0x33, ['VVC', null]],
-  [0x81, ['AC-3', 'audio/mp4; codecs="ac-3"']],
-  [0x87, ['E-AC-3', 'audio/mp4; codecs="ec-3"']],
-]);
-/** Private data, sections, metadata, splice points: nothing that a film lacks. */
-const NO_FILM = new Set([0x05, 0x06, 0x15, 0x86]);
+/** Packets that wait at most until the stream has said what it carries: some seconds of it. */
+const EARLY_MAX = 12_000;
 
 /** Reads and mends the packets of one transport stream. */
 export class TransportStream {
-  constructor() {
-    this.rest = new Uint8Array(0);
+  /** `supports` says whether a codec can be played; `known` is called when the parts are known. */
+  constructor(supports = () => true, known = () => {}) {
+    Object.assign(this, { supports, known });
+    this.rest = EMPTY;
     this.pmt = -1;
-    /** [name, type for MediaSource] of each part of the first programme; empty until it is known. */
+    /** Of the first programme; empty until they are known. */
     this.parts = [];
+    /** Parts that are left out, because they cannot be played. */
+    this.left = [];
+    /** Packets that wait until the parts are known. */
+    this.early = [];
     this.offset = 0;
     this.before = 0;
     this.last = new Map();
@@ -53,11 +48,34 @@ export class TransportStream {
     let at = this.start(all);
     const out = [];
     while (at + PACKET <= all.length && all[at] === SYNC) {
-      this.packet(all.subarray(at, at + PACKET), out);
+      const packet = all.subarray(at, at + PACKET);
+      if (this.early) this.wait(packet, out);
+      else this.packet(packet, out);
       at += PACKET;
     }
     this.rest = all.slice(at);
     return join(out);
+  }
+
+  /** Keeps a packet until the parts are known. */
+  wait(packet, out) {
+    this.early.push(packet.slice());
+    const pid = pidOf(packet);
+    const payload = payloadOf(packet);
+    if (packet[1] & 0x40) {
+      if (pid === 0 || pid === this.pmt) this.table(pid, payload.subarray(1 + (payload[0] ?? 0)));
+      const unsure = this.unsure?.find((part) => part.pid === pid);
+      if (unsure && learnLayer(unsure, payload)) this.unsure = this.unsure.filter((part) => part !== unsure);
+    }
+    if (this.unsure?.length !== 0 && this.early.length < EARLY_MAX) return;
+    // Without a picture that can be played, all is as it is: the player says what is missing.
+    const plays = (part) => part.codec !== null && this.supports(part.codec);
+    const hasPicture = this.parts.some((part) => part.kind === 'video' && plays(part));
+    this.left = hasPicture ? this.parts.filter((part) => part.kind !== 'video' && !plays(part)) : [];
+    const { early } = this;
+    this.early = null;
+    for (const packet of early) this.packet(packet, out);
+    this.known(this);
   }
 
   /** Where packets begin: at once, unless bytes were lost in between. */
@@ -69,13 +87,12 @@ export class TransportStream {
   }
 
   packet(packet, out) {
-    const pid = ((packet[1] & 0x1f) << 8) | packet[2];
+    const pid = pidOf(packet);
     const starts = packet[1] & 0x40;
-    if (pid === NULL_PID) return;
-    const payload = packet[3] & 0x10 ? packet.subarray(packet[3] & 0x20 ? 5 + packet[4] : 4) : EMPTY;
+    if (pid === NULL_PID || this.left.some((part) => part.pid === pid)) return;
+    const payload = payloadOf(packet);
     if (pid === 0 || pid === this.pmt) {
-      if (starts) this.table(pid, payload.subarray(1 + (payload[0] ?? 0)));
-      out.push(packet);
+      out.push(starts ? this.map(packet, pid, payload) : packet);
       return;
     }
     if (!this.pids.has(pid)) this.pids.set(pid, { counter: -1, whole: false, held: [] });
@@ -91,7 +108,8 @@ export class TransportStream {
     if (part.size === part.length) this.release(part, out);
   }
 
-  /** A PES packet begins. Of pictures it need not say how long it is: then it ends where the next one begins. */
+  /** A PES packet begins. Of pictures it need not say how long it is: then it ends where the next
+   * one begins. */
   begin(part, pid, payload) {
     const isPes = payload.length >= 14 && payload[0] === 0 && payload[1] === 0 && payload[2] === 1;
     const length = isPes ? (payload[4] << 8) | payload[5] : 0;
@@ -99,7 +117,8 @@ export class TransportStream {
     if (isPes) this.stamps(pid, payload);
   }
 
-  /** Hands out a PES packet that is whole, with its length, so that the player need not wait for the next one, too. */
+  /** Hands out a PES packet that is whole, with its length, so that the player need not wait for
+   * the next one, too. */
   release(part, out) {
     const length = part.size - PES_HEAD;
     if (part.whole && part.first && part.length < 0 && length > 0 && length <= 0xffff) {
@@ -122,6 +141,14 @@ export class TransportStream {
     return !again;
   }
 
+  /** A packet of a table, without what is left out. */
+  map(packet, pid, payload) {
+    const section = payload.subarray(1 + (payload[0] ?? 0));
+    if (pid === 0) this.table(pid, section);
+    const left = pid === this.pmt && section.length >= 12 ? partsOf(section).filter((part) => this.left.some((gone) => gone.pid === part.pid)) : [];
+    return without(packet, PACKET - section.length, section, left);
+  }
+
   /** The first programme of a PAT, or the parts of its PMT (2.4.4). */
   table(pid, section) {
     if (section.length < 12) return;
@@ -134,14 +161,9 @@ export class TransportStream {
           return;
         }
       }
-    } else if (section[0] === 2) {
-      this.parts = [];
-      let at = 12 + (((section[10] & 0x0f) << 8) | section[11]);
-      while (at + 5 <= end) {
-        const type = section[at];
-        if (!NO_FILM.has(type)) this.parts.push(STREAM_TYPES.get(type) ?? [`stream type 0x${type.toString(16)}`, null]);
-        at += 5 + (((section[at + 3] & 0x0f) << 8) | section[at + 4]);
-      }
+    } else if (section[0] === 2 && this.parts.length === 0) {
+      this.parts = partsOf(section);
+      this.unsure = this.parts.filter(isUnsure);
     }
   }
 
@@ -159,8 +181,8 @@ export class TransportStream {
     if (hasDts) writeStamp(pes, 14, wrapped(time + offset));
   }
 
-  /** By how much this PID's stamps move: as before, or by the break that is here. The parts of a programme break one after
-   * the other, and all by the same. */
+  /** By how much this PID's stamps move: as before, or by the break that is here. The parts of a
+   * programme break one after the other, and all by the same. */
   offsetOf(pid, time) {
     const last = this.last.get(pid);
     if (last === undefined) return this.offset;
@@ -177,6 +199,10 @@ export class TransportStream {
 }
 
 const EMPTY = new Uint8Array(0);
+
+const pidOf = (packet) => ((packet[1] & 0x1f) << 8) | packet[2];
+
+const payloadOf = (packet) => (packet[3] & 0x10 ? packet.subarray(packet[3] & 0x20 ? 5 + packet[4] : 4) : EMPTY);
 
 function join(pieces) {
   const all = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
@@ -209,8 +235,9 @@ function writeStamp(bytes, at, time) {
   bytes[at + 4] = ((low << 1) & 0xfe) | 1;
 }
 
-/** A loader for mpegts.js that reads through a TransportStream, which `opened` gets. */
-export function loader(mpegts, opened) {
+/** A loader for mpegts.js that reads through a TransportStream, which `known` gets when its parts
+ * are known. */
+export function loader(mpegts, known) {
   const { LoaderStatus } = mpegts;
   return class extends mpegts.BaseLoader {
     constructor() {
@@ -221,8 +248,7 @@ export function loader(mpegts, opened) {
     async open({ url }) {
       this._status = LoaderStatus.kConnecting;
       this.abortion = new AbortController();
-      const stream = new TransportStream();
-      opened(stream);
+      const stream = new TransportStream((codec) => MediaSource.isTypeSupported(codec), known);
       try {
         const response = await fetch(url, { signal: this.abortion.signal, cache: 'no-store' });
         if (!response.ok) throw new Error((await response.text()).trim() || `status ${response.status}`);

@@ -1,33 +1,60 @@
-// The first thing on the page: is anything being lost?
+// The verdict: the good news first, then what is still wrong; the states, which choose rows; and
+// the sums.
 
 import { byId, h, setAttribute, setText } from './dom.js';
-import { bits, count, packets, percent, plural } from './format.js';
+import { bits, count, packets, percent, plural, spelled } from './format.js';
+import { icon } from './icons.js';
+import { show, view } from './live.js';
+import { drawPicture } from './picture.js';
 
 const HEALTHS = ['ok', 'degraded', 'silent'];
-const badges = new Map();
+const chips = new Map();
 const facts = new Map();
 
-function answer(totals) {
-  const share = totals.recent_expected > 0 ? totals.recent_lost / totals.recent_expected : 0;
-  if (totals.channels === 0) return ['Nothing is relayed.', 'No channel is configured, and nobody asks for one.', 'ok'];
-  if (totals.losing > 0) {
-    const more = `${count(totals.recent_lost)} of ${count(totals.recent_expected)} packets (${percent(share)}) within the last minute, in ${totals.losing} of ${plural(totals.channels, 'channel')}.`;
-    return [totals.lost_per_second > 0 ? 'Yes, packets are being lost.' : 'Not this second, but within the last minute.', more, 'degraded'];
-  }
-  if (totals.silent > 0) {
-    const which = totals.silent === totals.channels ? 'No channel receives anything' : `${plural(totals.silent, 'channel')} receive${totals.silent === 1 ? 's' : ''} nothing`;
-    return [`${which}.`, 'Nothing is lost where packets come.', 'silent'];
-  }
-  const saved = totals.recent_recovered > 0 ? ` ${plural(totals.recent_recovered, 'packet')} had to be recovered.` : '';
-  if (totals.degraded > 0) return ['No packet is being lost on the way here.', `A part of ${plural(totals.degraded, 'channel')} does not work.${saved}`, 'degraded'];
-  return ['No, nothing is being lost.', `All ${count(totals.recent_expected)} packets of the last minute went out.${saved}`, 'ok'];
+/** Whatever came back, on whichever way. */
+const rescued = (totals) => totals.recent_other_leg + totals.recent_recovered_fec + totals.recent_recovered_retransmission;
+
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+const are = (value) => (value === 1 ? 'is' : 'are');
+
+/** [tone, what is coloured, the rest] */
+function headline(totals) {
+  const saved = rescued(totals);
+  const lost = totals.recent_lost;
+  if (totals.channels === 0) return ['ok', 'Ready.', ' Nothing is relayed yet.'];
+  if (totals.silent === totals.channels) return ['silent', 'Silence.', ' Nothing comes in.'];
+  if (saved > 0 && lost > 0) return ['ok', count(saved), ` of ${count(saved + lost)} lost packets rescued`];
+  if (saved > 0) return ['ok', saved === 1 ? 'The one lost packet' : `All ${count(saved)} lost packets`, ' rescued'];
+  if (lost > 0) return ['silent', count(lost), ` packet${lost === 1 ? '' : 's'} lost`];
+  return ['ok', 'Nothing lost.', ''];
 }
 
-function badge(health) {
-  const value = h('strong');
-  const element = h('li', {}, h('span', { class: 'state', 'data-health': health }), value);
-  byId('counts').append(element);
-  return { element, value };
+/** What stands below it. */
+function sentences(totals) {
+  if (totals.channels === 0) return ['No channel is configured, and nobody asks for one.'];
+  const all = [];
+  const share = totals.recent_expected > 0 ? totals.recent_lost / totals.recent_expected : 0;
+  if (totals.recent_lost > 0) {
+    all.push(`Within the last minute, ${percent(share)} of ${plural(totals.recent_expected, 'packet')} did not arrive in time.`);
+    const who = totals.channels === 1 ? 'The channel' : `${capital(spelled(totals.losing))} of ${spelled(totals.channels)} channels`;
+    const is = totals.channels === 1 ? 'is' : are(totals.losing);
+    all.push(totals.lost_per_second > 0 ? `${who} ${is} losing.` : `${who} lost some; none this second.`);
+  } else if (totals.recent_expected > 0) {
+    all.push(`All ${count(totals.recent_expected)} packets of the last minute went out.`);
+  }
+  const others = totals.degraded - totals.losing;
+  if (others > 0) all.push(`A part of ${plural(others, 'channel')} does not work.`);
+  if (totals.silent === totals.channels) return ['Each channel says below why that may be.'];
+  if (totals.silent > 0) all.push(`${capital(spelled(totals.silent))} ${are(totals.silent)} silent.`);
+  return all;
+}
+
+function chip(health) {
+  const value = document.createTextNode('');
+  const button = h('button', { type: 'button', class: 'chip', 'data-health': health, title: `Show only channels that are ${health}` }, icon(health), h('span', {}, value, ` ${health}`));
+  button.addEventListener('click', () => show({ health: view.health === health ? '' : health }));
+  byId('counts').append(h('li', {}, button));
+  return { button, value };
 }
 
 function fact(name) {
@@ -36,24 +63,46 @@ function fact(name) {
   return value;
 }
 
-/** Draws the answer. */
-export function drawSummary(totals) {
-  const [title, more, health] = answer(totals);
-  setAttribute(byId('summary'), 'data-health', health);
-  setText(byId('answer'), title);
-  setText(byId('answer-more'), more);
-  document.title = health === 'ok' ? 'tidecast' : `${totals.degraded + totals.silent} of ${totals.channels} not ok - tidecast`;
+function drawHeadline(totals) {
+  const [tone, strong, rest] = headline(totals);
+  const answer = byId('answer');
+  const [em] = answer.children;
+  setAttribute(em, 'data-tone', tone);
+  setText(em, strong);
+  if (em.nextSibling.data !== rest) em.nextSibling.data = rest;
+  setText(byId('answer-more'), sentences(totals).join(' '));
+}
+
+function drawChips(totals) {
   for (const name of HEALTHS) {
-    if (!badges.has(name)) badges.set(name, badge(name));
-    setText(badges.get(name).value, count(totals[name]));
-    setAttribute(badges.get(name).element, 'data-none', totals[name] === 0 ? '' : null);
+    if (!chips.has(name)) chips.set(name, chip(name));
+    const { button, value } = chips.get(name);
+    if (value.data !== count(totals[name])) value.data = count(totals[name]);
+    setAttribute(button, 'data-none', totals[name] === 0 ? '' : null);
+    setAttribute(button, 'aria-pressed', view.health === name);
   }
+}
+
+/** Says in the page's title how the channels are. */
+export function drawTitle(totals) {
+  const bad = totals.degraded + totals.silent;
+  const title = bad === 0 ? 'tidecast' : `${bad} of ${totals.channels} not ok - tidecast`;
+  if (document.title !== title) document.title = title;
+}
+
+/** Draws the verdict. */
+export function drawSummary(totals, at, run) {
+  setAttribute(byId('summary'), 'data-empty', totals.channels === 0 ? '' : null);
+  drawHeadline(totals);
+  drawChips(totals);
+  drawPicture(totals, at, run);
   const values = {
     'loss now': percent(totals.expected_per_second > 0 ? totals.lost_per_second / totals.expected_per_second : 0),
     received: packets(totals.packets_per_second),
     'bit rate': bits(totals.bits_per_second),
     flows: count(totals.flows),
     subscribers: count(totals.subscribers),
+    channels: count(totals.channels),
   };
   for (const [name, text] of Object.entries(values)) {
     if (!facts.has(name)) facts.set(name, fact(name));

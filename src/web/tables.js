@@ -1,9 +1,10 @@
 // Plain tables of a channel's detail: inputs, outputs, subscribers, clients, counters.
 
 import { arrange, h, setText } from './dom.js';
-import { bytes, clock, count, time } from './format.js';
+import { bytes, clock, count, program, time } from './format.js';
 
-/** A table with a heading and a link to the same as CSV; its columns are [{ label, text(columns, row) }]. */
+/** A table with a heading and a link to the same as CSV; its columns are [{ label, text(columns,
+ * row) }]. */
 export class SmallTable {
   constructor(title, csv, columns, empty) {
     this.columns = columns;
@@ -16,7 +17,7 @@ export class SmallTable {
     this.element = h(
       'section',
       { class: 'small-table', 'aria-label': title },
-      h('div', { class: 'section-head' }, h('h3', {}, title), csv ? h('a', { class: 'button', href: csv, download: true }, 'CSV') : null),
+      h('div', { class: 'section-head' }, h('h2', {}, title), csv ? h('a', { class: 'button', href: csv, download: true }, 'CSV') : null),
       h('div', { class: 'scroll-x', tabindex: '0', role: 'group', 'aria-label': title }, this.table),
       this.none,
       this.note,
@@ -42,16 +43,18 @@ export class SmallTable {
   }
 
   makeRow() {
-    const cells = this.columns.map(({ label, number }) => h('td', { 'data-label': label, class: number ? 'number' : null }));
+    const kind = ({ number, mono }) => (number ? 'number' : mono ? 'mono-cell' : null);
+    const cells = this.columns.map((column) => h('td', { 'data-label': column.label, class: kind(column) }));
     return { element: h('tr', {}, ...cells), cells };
   }
 }
 
 const number = (label, key, format = count) => ({ label, number: true, text: (columns, row) => format(columns[key][row]) });
 const text = (label, key) => ({ label, text: (columns, row) => columns[key][row] ?? '' });
+const address = (label) => ({ ...text(label, 'address'), mono: true });
 
 export const LEG_COLUMNS = [
-  text('Input', 'address'),
+  address('Input'),
   { label: 'State', text: (c, row) => (c.detail[row] ? `${c.state[row]}: ${c.detail[row]}` : c.state[row]) },
   number('Media', 'media'),
   number('Repair', 'repair'),
@@ -64,7 +67,7 @@ export const LEG_COLUMNS = [
 ];
 
 export const OUTPUT_COLUMNS = [
-  text('Output', 'address'),
+  address('Output'),
   { label: 'State', text: (c, row) => c.fault[row] ?? 'sends' },
   number('Packets', 'packets'),
   number('Bytes', 'bytes', bytes),
@@ -82,9 +85,9 @@ export const SUBSCRIBER_COLUMNS = [
 ];
 
 export const CLIENT_COLUMNS = [
-  text('Client', 'address'),
-  { label: 'By', text: (c, row) => [c.transport[row], c.agent[row]].filter(Boolean).join(', ') },
-  { label: 'Since', text: (c, row) => clock(c.since[row]) },
+  address('Client'),
+  { label: 'By', text: (c, row) => [c.transport[row], program(c.agent[row] ?? '')].filter(Boolean).join(', ') },
+  { label: 'Since', number: true, text: (c, row) => clock(c.since[row]) },
   number('Packets', 'packets'),
   number('Bytes', 'bytes', bytes),
   number('Missed', 'missed'),
@@ -95,7 +98,7 @@ export class Pairs {
   constructor(title) {
     this.list = h('dl', { class: 'pairs' });
     this.values = new Map();
-    this.element = h('section', { 'aria-label': title }, h('div', { class: 'section-head' }, h('h3', {}, title)), this.list);
+    this.element = h('section', { 'aria-label': title }, h('div', { class: 'section-head' }, h('h2', {}, title)), this.list);
   }
 
   /** Draws { name: number }; what once was there stays. */

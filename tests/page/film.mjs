@@ -56,7 +56,7 @@ const handed = (bytes, chunk) =>
           (stamps[pid] ??= []).push((out[at] & 0xe) * 2 ** 29 + out[at + 1] * 2 ** 22 + (out[at + 2] >> 1) * 2 ** 15 + out[at + 3] * 2 ** 7 + (out[at + 4] >> 1));
         }
       }
-      return { packets, stamps, parts: stream.parts.map(([name]) => name) };
+      return { packets, stamps, parts: stream.parts.map(({ name }) => name) };
     },
     [bytes.toString('base64'), chunk],
   );

@@ -47,6 +47,45 @@ fn a_first_visitor_sees_what_is_lost_and_reaches_everything() {
 }
 
 #[test]
+fn the_page_is_for_everybody_and_tells_how_to_reach_a_channel() {
+    if !have_browser() || !have_npm("axe-core") {
+        return;
+    }
+    let (_demo, http) = demo();
+    check("looks.mjs", http, &[]);
+}
+
+#[test]
+fn sixty_four_channels_stand_on_two_screens() {
+    if !have_browser() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("relay.toml");
+    let mut text = "[http]\nlisten = \"127.0.0.1:0\"\n".to_owned();
+    for number in 1..=64 {
+        let (group, port) = (group(), free_port());
+        text += &format!(
+            "[[channel]]\nname = \"channel-{number:02}\"\ninput = \"udp://@{group}:{port}?if=127.0.0.1\"\n"
+        );
+    }
+    std::fs::write(&config, text).expect("write");
+    let mut relay = Running::tidecast(["serve".as_ref(), "--config".as_ref(), config.as_os_str()]);
+    check("board.mjs", relay.http(), &[]);
+}
+
+#[test]
+fn every_pair_of_colours_has_its_contrast() {
+    if !have("node") {
+        return;
+    }
+    let sheets = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/css");
+    let output =
+        Command::new("node").arg(format!("{SCRIPTS}/contrast.mjs")).arg(sheets).output().expect("node");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn what_a_page_knows_is_bounded() {
     if !have("node") {
         return;
@@ -58,13 +97,29 @@ fn what_a_page_knows_is_bounded() {
 
 /// Creates a film with a key frame every 2 s, as in broadcasts.
 fn film(folder: &std::path::Path) -> String {
+    let h264 = [
+        "-c:v",
+        "libx264",
+        "-profile:v",
+        "main",
+        "-preset",
+        "veryfast",
+        "-keyint_min",
+        "50",
+        "-sc_threshold",
+        "0",
+    ];
+    film_of(folder, &h264, "aac")
+}
+
+fn film_of(folder: &std::path::Path, video: &[&str], audio: &str) -> String {
     let path = folder.join("film.ts").display().to_string();
     let made = Command::new("ffmpeg")
         .args(["-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25"])
         .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "8"])
-        .args(["-c:v", "libx264", "-profile:v", "main", "-preset", "veryfast", "-pix_fmt", "yuv420p"])
-        .args(["-g", "50", "-keyint_min", "50", "-sc_threshold", "0", "-b:v", "1000k", "-maxrate", "1000k"])
-        .args(["-bufsize", "500k", "-c:a", "aac", "-b:a", "64k", "-f", "mpegts", "-muxrate", "1400k", &path])
+        .args(video)
+        .args(["-pix_fmt", "yuv420p", "-g", "50", "-b:v", "1000k", "-maxrate", "1000k", "-bufsize", "500k"])
+        .args(["-c:a", audio, "-b:a", "64k", "-f", "mpegts", "-muxrate", "1400k", &path])
         .status();
     assert!(made.expect("ffmpeg").success());
     path
@@ -96,6 +151,22 @@ fn the_film_plays_in_the_page() {
     let film = film(folder.path());
     let (_running, http) = relayed("rtp", &["--format", "rtp", "--file", &film, "--loop"]);
     check("film.mjs", http, &["main", &film]);
+}
+
+#[test]
+fn a_film_plays_without_the_sound_that_browsers_lack_and_names_a_picture_that_they_lack() {
+    if !have_browser() || !have("ffmpeg") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let h264: &[&str] = &["-c:v", "libx264", "-preset", "veryfast"];
+    let cases = [(h264, "sound", "MP2"), (&["-c:v", "mpeg2video"], "picture", "MPEG-2 video")];
+    for (video, lacks, name) in cases {
+        let film = film_of(folder.path(), video, "mp2");
+        let (_running, http) = relayed("rtp", &["--format", "rtp", "--file", &film, "--loop"]);
+        check("codecs.mjs", http, &["main", lacks, name]);
+        std::fs::remove_file(film).expect("remove");
+    }
 }
 
 #[test]

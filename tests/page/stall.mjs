@@ -3,6 +3,7 @@
 //
 //   node stall.mjs BASE
 
+import assert from 'node:assert/strict';
 import { createInterface } from 'node:readline';
 import { launch, text, until } from './browser.mjs';
 
@@ -16,9 +17,11 @@ await until('live', async () => /live/.test(await status()));
 console.log('live');
 await lines.next();
 await until('an age', async () => /data is [3-9] s old/.test(await status()));
+assert(await page.locator('#banner').isVisible(), 'a banner says it');
 console.log('stale');
 await lines.next();
 await until('live again', async () => /live/.test(await status()));
+await until('the banner to go', async () => !(await page.locator('#banner').isVisible()));
 console.log('live again');
 await close();
 process.exit(0);

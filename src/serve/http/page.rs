@@ -29,6 +29,8 @@ struct Asset {
 
 const JS: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+const MANIFEST: &str = "application/manifest+json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 macro_rules! asset {
@@ -42,34 +44,54 @@ macro_rules! asset {
     };
 }
 
-static ASSETS: [Asset; 21] = [
-    asset!(JS, "theme.js"),
+static ASSETS: [Asset; 40] = [
     asset!(JS, "app.js"),
-    asset!(JS, "live.js"),
-    asset!(JS, "state.js"),
-    asset!(JS, "dom.js"),
-    asset!(JS, "format.js"),
-    asset!(JS, "summary.js"),
     asset!(JS, "channels.js"),
-    asset!(JS, "strip.js"),
-    asset!(JS, "detail.js"),
     asset!(JS, "charts.js"),
-    asset!(JS, "flows.js"),
-    asset!(JS, "tables.js"),
+    asset!(JS, "choices.js"),
+    asset!(JS, "detail.js"),
+    asset!(JS, "dom.js"),
+    asset!(JS, "drawing.js"),
     asset!(JS, "events.js"),
-    asset!(JS, "video.js"),
-    asset!(JS, "stream.js"),
+    asset!(JS, "flow.js"),
+    asset!(JS, "flows.js"),
+    asset!(JS, "format.js"),
+    asset!(JS, "icons.js"),
     asset!(JS, "keyboard.js"),
-    asset!(CSS, "style.css"),
+    asset!(JS, "live.js"),
+    asset!(JS, "picture.js"),
+    asset!(JS, "player.js"),
+    asset!(JS, "players.js"),
+    asset!(JS, "programme.js"),
+    asset!(JS, "series.js"),
+    asset!(JS, "share.js"),
+    asset!(JS, "state.js"),
+    asset!(JS, "stream.js"),
+    asset!(JS, "strip.js"),
+    asset!(JS, "summary.js"),
+    asset!(JS, "tables.js"),
+    asset!(JS, "theme.js"),
+    asset!(JS, "thumbs.js"),
+    asset!(JS, "video.js"),
+    asset!(CSS, "css/theme.css"),
+    asset!(CSS, "css/base.css"),
+    asset!(CSS, "css/hero.css"),
+    asset!(CSS, "css/channels.css"),
+    asset!(CSS, "css/detail.css"),
+    asset!(CSS, "css/small.css"),
+    asset!(SVG, "mark.svg"),
+    asset!(MANIFEST, "manifest.webmanifest"),
     asset!(JS, "vendor/uPlot.iife.min.js"),
     asset!(CSS, "vendor/uPlot.min.css"),
     asset!(JS, "vendor/mpegts.js"),
+    asset!(JS, "vendor/qrcode.js"),
 ];
 
-static LICENCES: [Asset; 3] = [
+static LICENCES: [Asset; 4] = [
     asset!(TEXT, "vendor/uPlot.LICENSE"),
     asset!(TEXT, "vendor/mpegts.js.LICENSE"),
     asset!(TEXT, "vendor/mpegts.js.LICENSE.txt"),
+    asset!(TEXT, "vendor/qrcode.LICENSE"),
 ];
 
 /// The page; `{{base}}` stands for the path of the files.
@@ -91,7 +113,7 @@ static PAGE_GZIP: OnceLock<Vec<u8>> = OnceLock::new();
 
 /// Allows no other origin and nothing inline. A player's video is a blob that the page creates.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-                      media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                      media-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const ASK_AGAIN: &str = "no-cache";
 
@@ -127,16 +149,10 @@ fn whole(headers: &HeaderMap) -> Response {
     guarded(response)
 }
 
-/// The page's icon as a file, for clients that request it without reading the page.
-static ICON: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let data = INDEX.split_once("data:image/svg+xml,").and_then(|(_, rest)| rest.split_once('"'));
-    percent_encoding::percent_decode_str(data.map_or("", |(data, _)| data)).collect()
-});
-
-/// `/favicon.ico`
+/// `/favicon.ico`, for clients that request the icon without reading the page.
 async fn icon() -> Response {
-    let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "max-age=86400")];
-    guarded((headers, ICON.as_slice()).into_response())
+    let headers = [(header::CONTENT_TYPE, SVG), (header::CACHE_CONTROL, "max-age=86400")];
+    guarded((headers, include_bytes!("../../web/mark.svg").as_slice()).into_response())
 }
 
 /// `/page/SUM/FILE`
@@ -205,7 +221,7 @@ mod tests {
         let prefix = format!("\"page/{}/", *SUM);
         let named: Vec<&str> =
             page.split(&prefix).skip(1).filter_map(|rest| rest.split('"').next()).collect();
-        assert!(named.contains(&"app.js") && named.contains(&"style.css"), "{named:?}");
+        assert!(named.contains(&"app.js") && named.contains(&"css/base.css"), "{named:?}");
         for name in named {
             assert!(ASSETS.iter().any(|asset| asset.name == name), "{name}");
         }
