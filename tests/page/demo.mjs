@@ -63,7 +63,7 @@ async function searches(page) {
   await until('one row', async () => (await page.locator('.channel').count()) === 1);
   assert.equal(await text(page, '.channel .name'), 'sensors');
   await page.keyboard.press('Escape');
-  await until('all rows', async () => (await page.locator('.channel').count()) === 3);
+  await until('all rows', async () => (await page.locator('.channel').count()) === CHANNELS.length);
   await page.keyboard.press('Escape');
 }
 
