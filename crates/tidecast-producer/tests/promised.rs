@@ -1,6 +1,6 @@
 //! What the promise of this crate covers besides its own items, which `cargo semver-checks` looks
-//! at: the items of internal crates that it exports. A change that breaks a program does not compile
-//! here.
+//! at: the items of internal crates that it exports. A change that breaks a program does not
+//! compile here.
 
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
