@@ -56,7 +56,7 @@ name = "recorded"
 input = "udp://@239.255.1.4:5000?if=127.0.0.1"
 output = ["pcapng:/var/lib/tidecast/recorded", "pcapng:/srv/recordings/recorded"]
 TOML
-# `check` knows what the service may write, whoever asks.
+# `check` knows what the service may write, for every user that runs it.
 as_nobody() {
     group=$1
     shift

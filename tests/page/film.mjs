@@ -1,5 +1,5 @@
-// The film in the page: it plays, goes on, ends and begins again. Prints how long the first picture took; whoever waits
-// for the next key frame waits for a second on average, whatever the machine.
+// The film in the page: it plays, continues, ends and starts again. Prints how long the first picture took: a player that
+// waits for the next key frame waits for a second on average, on any machine.
 //
 //   node film.mjs BASE CHANNEL FILE
 
