@@ -264,10 +264,10 @@ pub struct Relay {
 pub struct Check {
     /// The configuration file (TOML)
     #[arg(value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
-    file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
     /// The same
     #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Do not try on this machine: interfaces, ports, groups, receive buffers, folders of
     /// recordings
     #[arg(long)]

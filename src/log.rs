@@ -159,7 +159,7 @@ impl<W: Write> Write for Sink<W> {
         let dropped = self.counts.dropped();
         if dropped > self.told {
             let new = dropped - self.told;
-            tracing::warn!("{new} lines are missing here: whoever reads standard error was too slow");
+            tracing::warn!("{new} lines are missing here: the reader of standard error was too slow");
             // Not if this line was dropped as well.
             if self.counts.dropped() == dropped {
                 self.told = dropped;

@@ -65,7 +65,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
         for _ in 0..200 {
             join(http, number);
             socket.send_to(&native(7, 1, number.into(), b"x"), (group, port)).expect("send");
-            output.recv(&mut [0; 100]).expect("every packet, whoever reads the log");
+            output.recv(&mut [0; 100]).expect("every packet, though nobody reads the log");
             number += 1;
         }
         (dropped(http) > 0).then_some(())

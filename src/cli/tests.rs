@@ -137,7 +137,7 @@ fn recv_impair_demo_and_check_arrive() {
     let Ok(Command::Demo(demo)) = parse("demo --for 10s") else { panic!() };
     assert_eq!((demo.http, demo.duration), (None, Some(Duration::from_secs(10))));
     let Ok(Command::Check(check)) = parse("check -c x.toml") else { panic!() };
-    assert_eq!(check.config, std::path::PathBuf::from("x.toml"));
+    assert_eq!(check.config(), Path::new("x.toml"));
 }
 
 #[test]

@@ -105,7 +105,7 @@ mod tests {
         let config = folder.path().join("relay.toml");
         std::fs::write(&config, text).unwrap();
         let mut out = Vec::new();
-        run(&cli::Check { config, no_machine: true }, &mut out)?;
+        run(&cli::Check { file: Some(config), config: None, no_machine: true }, &mut out)?;
         let text = String::from_utf8(out).unwrap();
         Ok(text.replace(&format!("{}/", folder.path().display()), ""))
     }
@@ -162,7 +162,7 @@ relay.toml: ok
         let failure = check("[[channel]]\nname = \"a b\"\nhold = \"fast\"").unwrap_err();
         assert_eq!(failure.exit_code(), 78);
         assert_eq!(failure.to_string().lines().count(), 3, "{failure}");
-        let missing = cli::Check { config: "/no/such/file.toml".into(), no_machine: false };
+        let missing = cli::Check { file: Some("/no/such/file.toml".into()), config: None, no_machine: false };
         let failure = run(&missing, &mut Vec::new()).unwrap_err();
         assert!(failure.to_string().starts_with("/no/such/file.toml: cannot be read: No such file"));
         assert_eq!(failure.exit_code(), 78);

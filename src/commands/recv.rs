@@ -99,7 +99,7 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     }
     if left > 0 {
         return Err(anyhow::anyhow!(
-            "{left} of {} packets were not written: whoever reads the output is too slow, or has stopped",
+            "{left} of {} packets were not written: the reader of the output is too slow, or has stopped",
             state.counters.delivered
         )
         .into());

@@ -15,7 +15,7 @@ pub(super) const REFUSED: Metric = counter(
 pub(super) const BUILD_INFO: Metric = gauge("tidecast_build_info", "Always 1; the version is a label.");
 pub(super) const LOG_DROPPED: Metric = counter(
     "tidecast_log_lines_dropped_total",
-    "Log lines that were dropped because whoever reads standard error was too slow.",
+    "Log lines that were dropped because the reader of standard error was too slow.",
 );
 pub(super) const START_TIME: Metric = seconds(
     "tidecast_start_time_seconds",

@@ -335,7 +335,7 @@ mod tests {
     use crate::{channel::PathSettings, registry::Registry, serve::push::Hubs, shares::Shares};
 
     #[tokio::test]
-    async fn whoever_subscribes_to_nothing_is_sent_away_whatever_he_asks() {
+    async fn a_client_without_subscriptions_is_sent_away_whatever_it_asks() {
         let (tick, chunk) = (Duration::ZERO, Duration::ZERO);
         let settings = PathSettings { tick, burst: 1, chunk, last_values: false, start_bytes_max: 0 };
         let registry = Registry::start(1, settings, Duration::ZERO, Shares::default(), Arc::new(())).unwrap();

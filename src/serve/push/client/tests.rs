@@ -60,7 +60,7 @@ fn resume(queue: &PushQueue, id: u64) -> Vec<(Arc<FlowName>, Range)> {
 }
 
 #[tokio::test]
-async fn whoever_is_behind_is_told_what_it_missed_and_gets_what_is_new() {
+async fn a_client_behind_is_told_what_it_missed_and_gets_what_is_new() {
     const LENGTH: usize = 64 << 10;
     let mut world = world().await;
     let now = clock::now();

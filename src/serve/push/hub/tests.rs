@@ -116,7 +116,7 @@ async fn told(queue: &PushQueue) -> Told {
 
 /// Their flow never comes, so no message shows that they have left.
 #[tokio::test]
-async fn whoever_has_left_is_forgotten_though_nothing_is_told_to_him() {
+async fn a_client_that_left_is_forgotten_without_a_message() {
     let mut world = World::new();
     let stays = world.join(Wire::Lines, None, Duration::ZERO);
     for n in 0..100 {
