@@ -85,6 +85,20 @@ async function tells_how_to_reach_a_channel() {
   await page.context().close();
 }
 
+/** A tile of the wall plays while the pointer rests on it, and no longer. */
+async function plays_on_the_wall() {
+  const page = await visit('/');
+  await shown(page);
+  await page.locator('#view-wall').click();
+  const tile = page.locator('.channel:has(.play:not([hidden])) .thumb').first();
+  await tile.hover();
+  const plays = () => page.evaluate(() => document.querySelector('.thumb video')?.currentTime > 0);
+  await until('a tile that plays', plays);
+  await page.locator('#search').hover();
+  assert.equal(await page.locator('.thumb video').count(), 0);
+  await page.context().close();
+}
+
 async function draws_the_flow() {
   const page = await visit('/');
   await shown(page);
@@ -182,6 +196,7 @@ async function is_installable() {
 await states_choose_rows();
 await tells_how_to_reach_a_channel();
 await draws_the_flow();
+await plays_on_the_wall();
 await returns_to_the_row_and_to_the_systems_theme();
 await is_made_for_fingers();
 await is_installable();
