@@ -27,9 +27,14 @@ export const h = (tag, attributes = {}, ...children) => fill(document.createElem
 export const svg = (tag, attributes = {}, ...children) =>
   fill(document.createElementNS(SVG, tag), attributes, children);
 
-/** Sets an element's text, if it differs: what does not change costs no layout. */
+const texts = new WeakMap();
+
+/** Sets an element's text, if it differs: what does not change costs no layout. The text is
+ * remembered, since asking for it is dearer. Nothing else may set the text of such an element. */
 export function setText(element, text) {
   const value = String(text);
+  if (texts.get(element) === value) return;
+  texts.set(element, value);
   if (element.textContent !== value) element.textContent = value;
 }
 

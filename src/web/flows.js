@@ -52,6 +52,8 @@ export class Flows {
     this.name = name;
     this.onOpen = onOpen;
     this.total = 0;
+    /** Where the list is scrolled to. Asking for it after changes would cost a layout. */
+    this.top = 0;
     this.selected = -1;
     this.focusDue = false;
     this.pool = [];
@@ -101,24 +103,30 @@ export class Flows {
     const sort = view.flow_sort === key ? `-${key}` : key;
     this.mark(sort);
     this.selected = -1;
-    this.scroller.scrollTop = 0;
+    this.scrollTo(0);
     show({ flow_sort: sort, flow_offset: 0 });
   }
 
   searched() {
     this.selected = -1;
-    this.scroller.scrollTop = 0;
+    this.scrollTo(0);
     show({ flow_search: this.search.value.trim(), flow_offset: 0 });
   }
 
+  scrollTo(top) {
+    this.scroller.scrollTop = top;
+    this.top = this.scroller.scrollTop;
+  }
+
   scrolled() {
+    this.top = this.scroller.scrollTop;
     this.place();
     this.asks();
   }
 
   /** The first row that is wanted, so that scrolling a little asks for nothing new. */
   first() {
-    const seen = Math.floor(this.scroller.scrollTop / ROW);
+    const seen = Math.floor(this.top / ROW);
     return Math.max(0, Math.floor(seen / STEP) * STEP - STEP);
   }
 
@@ -223,8 +231,8 @@ export class Flows {
     this.selected = index;
     const top = index * ROW;
     const height = this.scroller.clientHeight - ROW;
-    if (top < this.scroller.scrollTop) this.scroller.scrollTop = top;
-    else if (top + ROW > this.scroller.scrollTop + height) this.scroller.scrollTop = top + ROW - height;
+    if (top < this.top) this.scrollTo(top);
+    else if (top + ROW > this.top + height) this.scrollTo(top + ROW - height);
     this.focusDue = true;
     this.place();
     this.asks();
