@@ -34,6 +34,30 @@ fn links_between_documents_lead_somewhere() {
     }
 }
 
+#[test]
+fn every_document_is_in_the_index() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let index = fs::read_to_string(docs.join("README.md")).expect("UTF-8");
+    for folder in ["", "guides/", "examples/"] {
+        for entry in fs::read_dir(docs.join(folder)).expect(folder).map(|entry| entry.expect("an entry")) {
+            let name = format!("{folder}{}", entry.file_name().to_str().expect("UTF-8"));
+            let document = [".md", ".py", ".c"].iter().any(|end| name.ends_with(end));
+            let listed = name == "README.md" || index.contains(&format!("]({name})"));
+            assert!(!document || listed, "docs/README.md does not list {name}");
+        }
+    }
+}
+
+/// A block fits a terminal of 80 columns.
+#[test]
+fn blocks_of_the_readme_are_narrow() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = fs::read_to_string(readme).expect("UTF-8");
+    for line in text.split("```").skip(1).step_by(2).flat_map(str::lines) {
+        assert!(line.chars().count() <= 80, "README.md: {line}");
+    }
+}
+
 fn rooms(root: &Path) -> Output {
     Command::new("python3").arg(root.join("tests/rooms")).output().expect("python3")
 }

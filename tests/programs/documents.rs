@@ -37,10 +37,11 @@ fn the_scripts_of_the_documentation_show_what_comes() {
     if !(have("node") && ["ws", "eventsource", "socket.io-client"].into_iter().all(have_npm)) {
         return;
     }
-    let (page, guide) = (read("README.md"), read("docs/programs.md"));
-    let mut scripts = blocks(&page, "<script>", "</script>");
+    let guide = read("docs/programs.md");
+    let mut scripts = blocks(&guide, "<script>", "</script>");
+    scripts.retain(|script| script.contains("EventSource"));
     scripts.extend(blocks(&guide, "```js\n", "```"));
-    assert_eq!(scripts.len(), 4, "README's page, TCP, WebSocket, Socket.IO");
+    assert_eq!(scripts.len(), 4, "server-sent events, TCP, WebSocket, Socket.IO");
     let relay = Relay::start(&[]);
     for script in scripts {
         let script = script
