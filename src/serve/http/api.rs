@@ -80,7 +80,7 @@ pub(super) async fn flows(
 ) -> Result<Response, Refusal> {
     let query = asked(query)?;
     let wanted = query.wanted(FLOW_KEYS)?;
-    let state = app.observer.flows(&name).await?.ok_or_else(|| unknown(&app, &name))?;
+    let state = app.observer.flows(&name).await?.ok_or_else(|| unknown(&app, &app.observer.seen(), &name))?;
     Ok(rows::flow_table(&select::flows(&state, &wanted)).answer(query.format))
 }
 
@@ -96,7 +96,7 @@ pub(super) async fn clients(
         let text = "clients are not listed here, only counted (list_clients in [http]): see subscribers";
         return Err(Refusal::Forbidden(text.to_owned()));
     }
-    let clients = app.registry.clients(&name).ok_or_else(|| unknown(&app, &name))?;
+    let clients = app.registry.clients(&name).ok_or_else(|| unknown(&app, &app.observer.seen(), &name))?;
     Ok(rows::client_table(&select::clients(&clients, &wanted)).answer(query.format))
 }
 
@@ -125,7 +125,7 @@ pub(super) async fn part(
         }
     };
     let seen = app.observer.seen();
-    let channel = seen.channel(&name).ok_or_else(|| no_channel(&seen, &name))?;
+    let channel = seen.channel(&name).ok_or_else(|| unknown(&app, &seen, &name))?;
     Ok(answer(&channel.view, query.format))
 }
 
@@ -146,11 +146,10 @@ pub(super) async fn history(
     let query = asked(query)?;
     let seen = app.observer.seen();
     let Some(name) = &query.channel else {
-        let names: Vec<&str> = seen.channels.iter().map(Observed::name).collect();
-        let names = names.join(", ");
+        let names = names(&app, &seen);
         return Err(Refusal::Malformed(format!("no channel: expected ?channel=NAME, one of {names}")));
     };
-    let channel = seen.channel(name).ok_or_else(|| no_channel(&seen, name))?;
+    let channel = seen.channel(name).ok_or_else(|| unknown(&app, &seen, name))?;
     Ok(match query.format {
         Format::Json => Json(rows::history(channel, &seen, 0)).into_response(),
         Format::Csv => csv_answer("history", history_csv(channel, &seen)),
@@ -200,7 +199,7 @@ pub(super) async fn losses(State(app): State<App>, query: Queried<EventsQuery>) 
     let limit = query.limit.unwrap_or(LOSSES_MAX);
     let seen = app.observer.seen();
     if let Some(name) = &query.channel {
-        seen.channel(name).ok_or_else(|| no_channel(&seen, name))?;
+        seen.channel(name).ok_or_else(|| unknown(&app, &seen, name))?;
     }
     let pair = ClockPair::read();
     let times: Vec<Tick> = seen.times.iter().copied().collect();
@@ -216,12 +215,16 @@ pub(super) async fn losses(State(app): State<App>, query: Queried<EventsQuery>) 
     Ok(Table { total, ..Table::whole("losses", rows) }.answer(query.format))
 }
 
-fn unknown(app: &App, name: &str) -> Refusal {
-    no_channel(&app.observer.seen(), name)
+/// `seen` is locked: only one is held at a time.
+fn unknown(app: &App, seen: &Observation, name: &str) -> Refusal {
+    Refusal::NotFound(format!("there is no channel {name:?}: expected one of {}", names(app, seen)))
 }
 
-fn no_channel(seen: &Observation, name: &str) -> Refusal {
-    let names: Vec<&str> = seen.channels.iter().map(Observed::name).collect();
-    let names = if names.is_empty() { "none: there is no channel".to_owned() } else { names.join(", ") };
-    Refusal::NotFound(format!("there is no channel {name:?}: expected one of {names}"))
+/// The channels that there are: the configured ones, also before they were first observed, and
+/// those on demand.
+fn names(app: &App, seen: &Observation) -> String {
+    let mut names = app.registry.names();
+    let on_demand = seen.channels.iter().filter(|channel| channel.view.state.on_demand);
+    names.extend(on_demand.map(|channel| channel.name().to_owned()));
+    if names.is_empty() { "none: there is no channel".to_owned() } else { names.join(", ") }
 }
