@@ -11,7 +11,8 @@ use crate::{
     said,
 };
 
-const COMMANDS: [&str; 9] = ["serve", "relay", "send", "recv", "probe", "impair", "demo", "check", "config"];
+const COMMANDS: [&str; 11] =
+    ["serve", "relay", "send", "recv", "probe", "impair", "demo", "check", "config", "completions", "man"];
 
 /// Writes the completions of a shell into a file.
 fn completions(folder: &Path, shell: &str) -> PathBuf {
