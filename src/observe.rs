@@ -32,7 +32,7 @@ use crate::{
     registry::{ChannelView, Registry, Stalled},
 };
 pub use content::Content;
-pub use events::{Event, Level, Log};
+pub use events::{Event, EventKind, Level, Log};
 pub use history::{Column, History, Recent, Sample, clients, share};
 use legs::Legs;
 pub use losses::{Told, told};

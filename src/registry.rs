@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::RwLock;
 
@@ -147,7 +148,7 @@ pub struct Joining {
 }
 
 /// State of one channel for display.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ChannelView {
     /// State from its packet thread.
     #[serde(flatten)]

@@ -1,15 +1,16 @@
 //! State of a channel for display: plain data that the packet path returns on request, for the
 //! HTTP API, the metrics, the demo's table and the summaries.
 
-use std::{collections::BTreeMap, ops::Deref, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, ops::Deref, sync::Arc};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 
 use super::{carries::Carries, losses::Loss};
 use tidecast_core::relay::{Counters, FlowsRefused, LegCounters, PacketFormat, Refused};
 
 /// State of one channel.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ChannelState {
     /// Its name.
     pub name: String,
@@ -94,6 +95,20 @@ impl Deref for Flows {
     }
 }
 
+impl JsonSchema for Flows {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Flows".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<Vec<FlowState>>()
+    }
+}
+
 impl Serialize for Flows {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter())
@@ -101,7 +116,7 @@ impl Serialize for Flows {
 }
 
 /// State of a leg's membership.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LegStatus {
     /// Joined, or bound if there is no group to join.
@@ -128,7 +143,7 @@ impl LegStatus {
 }
 
 /// One leg of a channel.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct LegState {
     /// Its URL.
     pub address: String,
@@ -169,7 +184,7 @@ impl LegState {
 }
 
 /// One flow of a channel.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct FlowState {
     /// Stream id, SSRC, id or source address, as text; accepted by `?flow=`.
     pub flow: String,
@@ -207,7 +222,7 @@ pub struct FlowState {
 }
 
 /// Two addresses that send packets with the same id.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CollisionState {
     /// Address whose packets are accepted: the first one.
     pub first: String,
@@ -220,7 +235,7 @@ pub struct CollisionState {
 }
 
 /// The paced release of a flow.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct PacingState {
     /// Clock of the source that gives the times: `pcr`, `rtp`, `timestamp` or `arrival`.
     pub clock: &'static str,
@@ -231,7 +246,7 @@ pub struct PacingState {
 }
 
 /// One UDP output of a channel.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct OutputState {
     /// Its URL.
     pub address: String,

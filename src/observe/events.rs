@@ -3,12 +3,13 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::limits::{EVENT_MERGE, EVENTS_MAX};
 
 /// Kind of an event; events of one channel and kind in quick succession are merged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// A channel was added or removed.
@@ -32,7 +33,7 @@ pub enum EventKind {
 }
 
 /// Severity of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Information.
@@ -44,7 +45,7 @@ pub enum Level {
 }
 
 /// An event.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Event {
     /// Number of the event; later events have higher ones.
     pub id: u64,

@@ -89,6 +89,28 @@ impl Column {
         }
     }
 
+    /// What it says, for the description of the API.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Column::Received => "Media datagrams received, per second.",
+            Column::Bytes => "UDP payload bytes of all datagrams, per second.",
+            Column::Delivered => "Packets delivered, per second.",
+            Column::Expected => "Numbers used by the producers, per second.",
+            Column::Lost => "Numbers given up, per second.",
+            Column::Fec => "Packets recovered by FEC, per second.",
+            Column::Retransmission => "Packets recovered by retransmission, per second.",
+            Column::Late => "Packets that came after their number had been given up, per second.",
+            Column::Kernel => "Datagrams that the kernel dropped, per second.",
+            Column::OtherLeg => "Numbers missed on one leg and received on another, per second.",
+            Column::Duplicate => "Duplicate packets, per second.",
+            Column::NotSent => "Packets that subscribers or outputs did not get, per second.",
+            Column::Hold => "Hold, in seconds.",
+            Column::Jitter => "Interarrival jitter, in seconds.",
+            Column::Held => "Packets held back.",
+            Column::Clients => "Subscribers.",
+        }
+    }
+
     /// Whether it counts events since the previous sample.
     pub fn is_count(self) -> bool {
         !matches!(self, Column::Hold | Column::Jitter | Column::Held | Column::Clients)

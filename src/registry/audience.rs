@@ -4,12 +4,17 @@
 
 mod clients;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use clients::Clients;
 pub use clients::{Client, ClientState, Who};
@@ -93,6 +98,23 @@ impl ByTransportState {
     }
 }
 
+impl JsonSchema for ByTransportState {
+    fn schema_name() -> Cow<'static, str> {
+        "SubscribersByTransport".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let state = generator.subschema_for::<SubscribersState>();
+        let names = Transport::ALL.map(Transport::as_str);
+        let properties: Map<String, Value> =
+            names.iter().map(|name| ((*name).to_owned(), state.clone().to_value())).collect();
+        json_schema!({
+            "type": "object", "description": "What was counted of each transport.",
+            "properties": properties, "required": names,
+        })
+    }
+}
+
 impl Serialize for ByTransportState {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.iter().map(|(transport, state)| (transport.as_str(), state)))
@@ -114,7 +136,7 @@ pub struct SubscriberGroup {
 }
 
 /// Values of these counters.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SubscribersState {
     /// Current clients.
     pub clients: u64,
@@ -131,7 +153,7 @@ pub struct SubscribersState {
 }
 
 /// Packets that subscribers did not get, by reason.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Dropped {
     /// The client was too slow and skipped ahead.
     pub lag: u64,
@@ -140,7 +162,7 @@ pub struct Dropped {
 }
 
 /// Disconnected clients, by reason.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CutOff {
     /// The clients were behind for too long.
     pub lag: u64,

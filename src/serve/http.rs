@@ -25,6 +25,7 @@ pub(in crate::serve) mod group;
 mod handover;
 mod host;
 mod live;
+mod openapi;
 #[cfg_attr(not(feature = "page"), path = "http/no_page.rs")]
 mod page;
 mod path;

@@ -56,6 +56,15 @@ fn the_page_is_for_everybody_and_tells_how_to_reach_a_channel() {
 }
 
 #[test]
+fn the_description_of_the_api_is_valid_and_has_every_key_of_every_answer() {
+    if !have("node") || !have_npm("ajv") || !have_npm("@seriousme/openapi-schema-validator") {
+        return;
+    }
+    let (_demo, http) = demo();
+    check("openapi.mjs", http, &[]);
+}
+
+#[test]
 fn sixty_four_channels_stand_on_two_screens() {
     if !have_browser() {
         return;

@@ -10,10 +10,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    App, answers, api, cors, encoding, group, host, live, page, players, push,
+    App, answers, api, cors, encoding, group, host, live, openapi, page, players, push,
     refusal::Refusal,
     socketio, status, stream,
     via::{Door, Via},
@@ -49,6 +50,7 @@ pub(super) fn router(app: App) -> (Router, socketio::Handle) {
         .route("/status/", get(status::page))
         .route("/healthz", get(health))
         .route("/api/v1/live", get(live::live))
+        .route("/api/v1/openapi.json", get(openapi::openapi))
         .route("/streams/", get(stream::named))
         .route("/streams/{*name}", get(stream::named))
         .route("/ws/{*target}", get(push::websocket))
@@ -117,6 +119,7 @@ async fn contents(app: &App, for_operators: bool) -> String {
     line("/api/v1/events", "what happened, and what to do, as JSON or CSV");
     line("/api/v1/losses", "what was lost lately, and why, as JSON or CSV");
     line("/api/v1/live", "what the page shows, once a second, as server-sent events");
+    line("/api/v1/openapi.json", "all of this for programs, as OpenAPI 3.1");
     line("/api/v1/streams", "the state of all streams, as JSON (?flows=N: so many flows of each)");
     text
 }
@@ -157,11 +160,15 @@ struct StreamsQuery {
 }
 
 /// State of all streams.
-#[derive(Debug, Serialize)]
-struct Streams {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Streams {
+    /// Version of the program.
     version: &'static str,
+    /// Clients at present that take streams.
     clients: usize,
+    /// How many there may be.
     clients_max: usize,
+    /// The channels.
     channels: Vec<ChannelView>,
 }
 

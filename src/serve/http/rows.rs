@@ -1,6 +1,7 @@
 //! The rows of the tables: channels, and the flows, legs, outputs, subscribers and clients of one
 //! channel; events and losses. `docs/http.md` documents them for users.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     channel::state::{FlowState, LegState, OutputState},
-    observe::{Column, Content, Event, Observation, Observed, Told},
+    observe::{Column, Content, Event, EventKind, Level, Observation, Observed, Told},
     registry::{
         ChannelView,
         audience::{ClientState, Transport},
@@ -18,37 +19,67 @@ use crate::{
 };
 
 /// A channel. `recent_` counts are those of the last minute.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(super) struct ChannelRow<'a> {
+    /// Its name.
     name: &'a str,
+    /// Its URL's path.
     path: &'a str,
+    /// `ok`, `degraded` or `silent`.
     health: &'static str,
+    /// Why it is not `ok`; empty if it is.
     reason: String,
+    /// What its packets carry: `mpeg-ts`, `json`, `text` or `binary`; null before that is known.
     content: Option<&'static str>,
+    /// The configured format.
     format: &'a str,
+    /// Whether it exists only while somebody asks for it.
     on_demand: bool,
+    /// URLs of its legs, joined by ` + `.
     inputs: String,
+    /// Media datagrams received per second.
     packets_per_second: Rounded,
+    /// Bits received per second, of all datagrams.
     bits_per_second: Rounded,
+    /// The longest hold of its flows, in seconds.
     hold_seconds: Rounded,
+    /// The largest interarrival jitter of its flows, in seconds.
     jitter_seconds: Rounded,
+    /// Packets held back at present.
     held: usize,
+    /// Number of flows.
     flows: usize,
+    /// Numbers that the producers used within the last minute.
     recent_expected: u64,
+    /// Of these, missed on one leg and received on another.
     recent_other_leg: u64,
+    /// Of these, recovered by FEC.
     recent_recovered_fec: u64,
+    /// Of these, recovered by retransmission.
     recent_recovered_retransmission: u64,
+    /// Of these, lost.
     recent_lost: u64,
+    /// Of the lost ones, those lost on the way here.
     recent_lost_network: u64,
+    /// Of the lost ones, those dropped by this host's kernel.
     recent_lost_kernel: u64,
+    /// Of the lost ones, those that came after their hold.
     recent_lost_late: u64,
+    /// Clients over HTTP.
     http: u64,
+    /// Clients over TCP.
     tcp: u64,
+    /// Clients over WebSocket.
     websocket: u64,
+    /// Clients of server-sent events.
     sse: u64,
+    /// Clients over Socket.IO.
     socketio: u64,
+    /// Subscribers over UDP.
     udp: u64,
+    /// Configured outputs.
     outputs: usize,
+    /// Of these, those that cannot send.
     outputs_at_fault: usize,
 }
 
@@ -99,24 +130,41 @@ impl<'a> ChannelRow<'a> {
 }
 
 /// A flow of a channel.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(super) struct FlowRow<'a> {
+    /// Its key, as `?flow=` takes it.
     flow: &'a str,
+    /// Address of its last packet.
     source: &'a str,
+    /// Format of its packets.
     format: &'static str,
+    /// Session id or SSRC in use.
     session: u32,
+    /// Packets per second, smoothed; null before it was measured.
     packets_per_second: Option<Rounded>,
+    /// Media datagrams received.
     received: u64,
+    /// Packets delivered.
     delivered: u64,
+    /// Numbers given up.
     lost: u64,
+    /// Packets recovered by FEC or retransmission.
     recovered: u64,
+    /// Packets put back in order.
     reordered: u64,
+    /// Duplicate packets.
     duplicate: u64,
+    /// Packets that came after their number had been given up.
     late: u64,
+    /// Packets held back at present.
     held: usize,
+    /// Its hold, in seconds.
     hold_seconds: Rounded,
+    /// Interarrival jitter (RFC 3550, A.8), in seconds.
     jitter_seconds: Rounded,
+    /// Seconds since its last packet.
     idle_seconds: Rounded,
+    /// Whether its producer said that it ended.
     ended: bool,
 }
 
@@ -151,23 +199,39 @@ impl<'a> FlowRow<'a> {
 }
 
 /// A leg of a channel.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(super) struct LegRow<'a> {
+    /// Its URL.
     address: &'a str,
+    /// `joined`, `waiting` or `failed`.
     state: &'static str,
+    /// Why it waits or has failed; the interface when it is joined.
     detail: Option<&'a str>,
+    /// Why nothing can come although it is joined; null if it can.
     fault: Option<&'a str>,
+    /// Media datagrams received.
     media: u64,
+    /// Repair datagrams received.
     repair: u64,
+    /// Control datagrams received.
     control: u64,
+    /// UDP payload bytes of all of them.
     bytes: u64,
+    /// Datagrams that the kernel dropped because the receive buffer was full.
     kernel_drops: u64,
+    /// Datagrams too large to be received whole.
     truncated: u64,
+    /// Numbers that it brought before any other leg.
     first: u64,
+    /// Numbers that another leg brought and this one did not.
     missed: u64,
+    /// How much later than the first leg it brings the same number, in seconds; null with one leg.
     skew_seconds: Option<Rounded>,
+    /// Round trip to the producer, in seconds; null before it was measured.
     round_trip_seconds: Option<Rounded>,
+    /// Receive buffer asked for, in bytes.
     receive_buffer_requested: usize,
+    /// Receive buffer granted, in bytes.
     receive_buffer_granted: usize,
 }
 
@@ -201,12 +265,17 @@ impl<'a> LegRow<'a> {
 }
 
 /// A UDP output of a channel.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(super) struct OutputRow<'a> {
+    /// Its URL.
     address: &'a str,
+    /// Datagrams sent.
     packets: u64,
+    /// Bytes of them.
     bytes: u64,
+    /// Datagrams not sent.
     dropped: u64,
+    /// Why it cannot send at present; null if it can.
     fault: Option<&'a str>,
 }
 
@@ -228,16 +297,25 @@ impl<'a> OutputRow<'a> {
 }
 
 /// The subscribers of a channel over one transport.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(super) struct SubscriberRow {
+    /// `http`, `tcp`, `websocket`, `sse`, `socketio` or `udp`.
     transport: &'static str,
+    /// Clients at present.
     clients: u64,
+    /// Clients so far.
     joined: u64,
+    /// Packets handed to their connections.
     packets: u64,
+    /// Payload bytes of them.
     bytes: u64,
+    /// Packets skipped because a client was behind.
     lagged: u64,
+    /// Packets that waited for clients that left.
     closed: u64,
+    /// Clients disconnected because they were too far behind.
     cut_off_lag: u64,
+    /// Clients disconnected because they took nothing.
     cut_off_idle: u64,
 }
 
@@ -258,14 +336,21 @@ pub(super) fn subscriber_table(view: &ChannelView) -> Table<SubscriberRow> {
 }
 
 /// A client of a channel; `since` in milliseconds since the Unix epoch.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(super) struct ClientRow<'a> {
+    /// Its address and port.
     address: &'a str,
+    /// As in `subscribers`.
     transport: &'static str,
+    /// Its program (`User-Agent`); null if it does not say.
     agent: Option<&'a str>,
+    /// When it came, in milliseconds since the Unix epoch.
     since: u64,
+    /// Packets handed to its connection.
     packets: u64,
+    /// Payload bytes of them.
     bytes: u64,
+    /// Packets that it was too slow for.
     missed: u64,
 }
 
@@ -283,15 +368,25 @@ pub(super) fn client_table<'a>(page: &Page<'a, ClientState>) -> Table<ClientRow<
 }
 
 /// Something that happened; times in milliseconds since the Unix epoch.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(super) struct EventRow<'a> {
+    /// When it began, in milliseconds since the Unix epoch.
     at: u64,
+    /// When it happened last, in milliseconds since the Unix epoch.
     last: u64,
+    /// Its severity.
+    #[schemars(with = "Level")]
     level: Value,
+    /// The channel.
     channel: &'a str,
+    /// Its kind.
+    #[schemars(with = "EventKind")]
     kind: Value,
+    /// Packets, sessions or clients involved; 0 if not applicable.
     count: u64,
+    /// What happened.
     text: &'a str,
+    /// What to do about it; empty if nothing.
     advice: &'a str,
 }
 
@@ -311,17 +406,27 @@ impl<'a> EventRow<'a> {
 }
 
 /// Numbers of a flow that were lost; times in milliseconds since the Unix epoch.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(super) struct LossRow<'a> {
+    /// The channel.
     channel: &'a str,
+    /// The flow's key.
     flow: &'a str,
+    /// Counts up within the channel.
     id: u64,
+    /// When the first gap was given up, in milliseconds since the Unix epoch.
     first: u64,
+    /// When the last one was, in milliseconds since the Unix epoch.
     last: u64,
+    /// Numbers lost.
     count: u64,
+    /// Gaps: numbers lost in a row.
     gaps: u64,
+    /// The longest of them.
     longest: u64,
+    /// The first and last lost number, joined by `-`.
     numbers: String,
+    /// `late`, `kernel`, `network` or `unknown`.
     cause: &'static str,
 }
 

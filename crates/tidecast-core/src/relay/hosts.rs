@@ -31,6 +31,7 @@ pub(super) struct Hosts {
 
 /// Counts of datagrams that were refused a new flow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FlowsRefused {
     /// Refused because the table was full of flows in use.
     pub full: u64,

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 /// Counters of one flow or a whole channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Counters {
     /// Datagrams that are neither valid repair nor valid control datagrams.
     pub media_received: u64,
@@ -135,6 +136,7 @@ impl Counters {
 
 /// Counters of one leg, as [`super::Relay::legs`] returns them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LegCounters {
     /// Media datagrams (see [`Counters::media_received`]).
     pub media: u64,

@@ -305,6 +305,7 @@ pub enum Output {
 
 /// Identifies a flow of the channel; unique while the flow exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FlowId(pub u32);
 
 /// A packet to be passed on.
@@ -332,6 +333,7 @@ impl Delivery {
 
 /// How a packet was obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum How {
     /// As it was sent.
@@ -344,6 +346,7 @@ pub enum How {
 
 /// Format of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PacketFormat {
     /// Native datagram.
