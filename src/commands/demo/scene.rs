@@ -59,7 +59,7 @@ pub(super) fn all(port: u16) -> Vec<Scene> {
     };
     let unprotected =
         scene(1, "film-unprotected", "a film as RTP, nothing protects it", "rtp", "--format rtp");
-    let fec = scene(2, "film-fec", "the same film, with FEC (10,4)", "udp", "--format native --fec 10,4");
+    let fec = scene(2, "film-fec", "the same film, with FEC (10,4,2)", "udp", "--format native --fec 10,4,2");
     let mut paths = scene(3, "film-two-paths", "the same film over two such links", "rtp", "--format rtp");
     paths.after.push((Ipv4Addr::new(239, 255, net, 4 * 3 + 2), other));
     let mut asked = scene(
