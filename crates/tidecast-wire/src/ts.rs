@@ -17,7 +17,7 @@ use crate::limits::TS_PIDS_MAX;
 pub const PACKET: usize = 188;
 /// The first byte of every TS packet.
 pub const SYNC: u8 = 0x47;
-const PID_NULL: usize = 0x1fff;
+const PID_NULL: u16 = 0x1fff;
 
 /// Returns whether a payload consists of TS packets only: a multiple of 188 bytes, at least one
 /// packet, each starting with [`SYNC`].
@@ -101,23 +101,16 @@ impl Continuity {
     /// Adds to `fit` whether a packet continues its PID.
     pub fn fit(&mut self, packet: &[u8; PACKET], fit: &mut Fit) {
         let pid = pid(packet);
-        let known = self.pids.binary_search_by_key(&(pid as u16), |(pid, _)| *pid).is_ok();
-        let counts = packet[3] & 0x10 != 0 && pid != PID_NULL && packet[1] & 0x80 == 0;
+        let known = self.pids.binary_search_by_key(&pid, |(pid, _)| *pid).is_ok();
+        let counts = counter(packet).is_some_and(|(_, has_payload)| has_payload);
         fit.known += u64::from(counts && known);
         fit.broken += u64::from(!self.continues(packet));
     }
 
     fn continues(&mut self, packet: &[u8; PACKET]) -> bool {
-        let pid = pid(packet);
-        let transport_error = packet[1] & 0x80 != 0;
-        let adaptation_control = packet[3] >> 4 & 3;
-        if pid == PID_NULL || transport_error || adaptation_control == 0 {
-            return true;
-        }
-        let actual = packet[3] & 0x0f;
-        let has_payload = adaptation_control & 1 != 0;
+        let Some((actual, has_payload)) = counter(packet) else { return true };
         let announced = adaptation(packet).is_some_and(|(flags, _)| flags & 0x80 != 0);
-        let Some(counter) = self.counter(pid as u16) else { return true };
+        let Some(counter) = self.counter(pid(packet)) else { return true };
         let (next, continues) = match *counter {
             Counter::Once(last) if has_payload && actual == last => (Counter::Twice(actual), true),
             Counter::Once(last) | Counter::Twice(last) if has_payload => {
@@ -174,7 +167,7 @@ pub fn pcr(packet: &[u8; PACKET]) -> Option<Pcr> {
     let extension = u64::from(u16::from_be_bytes([b4 & 1, b5]));
     // an extension of 300 or more means damage: it counts up to 299 before the base is incremented
     let ticks = (extension < 300).then_some(base * 300 + extension)?;
-    Some(Pcr { pid: pid(packet) as u16, ticks, discontinuity: flags & 0x80 != 0 })
+    Some(Pcr { pid: pid(packet), ticks, discontinuity: flags & 0x80 != 0 })
 }
 
 /// Returns the payload of a TS packet that is undamaged and not scrambled, if it has one.
@@ -190,8 +183,8 @@ fn payload(packet: &[u8; PACKET]) -> Option<&[u8]> {
 }
 
 /// Returns the PID of a TS packet.
-pub fn pid_of(packet: &[u8; PACKET]) -> u16 {
-    pid(packet) as u16 // 13 bits
+pub fn pid(packet: &[u8; PACKET]) -> u16 {
+    u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
 }
 
 /// Returns the continuity counter, and whether the packet has a payload and therefore increments
@@ -199,7 +192,7 @@ pub fn pid_of(packet: &[u8; PACKET]) -> u16 {
 /// reserved flags.
 pub fn counter(packet: &[u8; PACKET]) -> Option<(u8, bool)> {
     let control = packet[3] >> 4 & 3;
-    let counts = packet[0] == SYNC && pid(packet) != PID_NULL && packet[1] & 0x80 == 0 && control != 0;
+    let counts = pid(packet) != PID_NULL && packet[1] & 0x80 == 0 && control != 0;
     counts.then_some((packet[3] & 0x0f, control & 1 != 0))
 }
 
@@ -219,10 +212,6 @@ pub fn clear_discontinuity(packet: &mut [u8; PACKET]) {
 /// (`payload_unit_start_indicator`).
 fn starts_unit(packet: &[u8; PACKET]) -> bool {
     packet[1] & 0x40 != 0
-}
-
-fn pid(packet: &[u8; PACKET]) -> usize {
-    usize::from(packet[1] & 0x1f) << 8 | usize::from(packet[2])
 }
 
 /// Returns the flags and the following fields of the adaptation field, unless it is absent or

@@ -62,7 +62,7 @@ impl Seam {
     pub fn pass(&mut self, packet: &[u8; PACKET]) -> [u8; PACKET] {
         let mut out = *packet;
         let Some((counter, counts)) = ts::counter(packet) else { return out };
-        let pid = self.pids.entry(ts::pid_of(packet)).or_default();
+        let pid = self.pids.entry(ts::pid(packet)).or_default();
         if let Some(pcr) = ts::pcr(packet) {
             pid.clock.reach(pcr.ticks / (Pcr::HZ / stamps::HZ), 0);
         }
@@ -173,7 +173,7 @@ mod tests {
         let longest = clock.windows(2).map(|pair| pair[1] - pair[0]).max().expect("a clock");
         assert!(longest <= Pcr::HZ / 10, "{longest} ticks from one PCR to the next");
         let video = film.iter().find_map(|packet| Some(ts::pcr(packet)?.pid)).expect("a clock");
-        let pictures = sent.iter().filter(|packet| ts::pid_of(packet) == video);
+        let pictures = sent.iter().filter(|packet| ts::pid(packet) == video);
         let times: Vec<u64> =
             pictures.filter_map(|packet| Some(stamps::pes_start(packet)?.decoding_time)).collect();
         assert_eq!(times.len(), 40 * 150, "6 s of 25 pictures a second");

@@ -60,7 +60,7 @@ impl Access {
         if packet[0] != SYNC || packet[1] & 0x80 != 0 {
             return Seen::default();
         }
-        let pid = pid(packet) as u16;
+        let pid = pid(packet);
         if let Some(video) = self.video.as_mut().filter(|video| video.pid == pid) {
             return video.see(packet);
         }
