@@ -55,12 +55,10 @@ pub struct Service {
 #[derive(Debug)]
 struct Listener {
     address: SocketAddr,
-    stop: CancellationToken,
-    _stops: DropGuard,
-    task: JoinHandle<()>,
+    task: Task,
 }
 
-/// A task that ends on request.
+/// A task that ends on request, or when this is dropped.
 #[derive(Debug)]
 struct Task {
     stop: CancellationToken,
@@ -68,17 +66,13 @@ struct Task {
     task: JoinHandle<()>,
 }
 
-impl Listener {
-    fn start(
-        address: SocketAddr,
-        stop: CancellationToken,
-        run: impl Future<Output = ()> + Send + 'static,
-    ) -> Listener {
-        Listener { address, _stops: stop.clone().drop_guard(), stop, task: tokio::spawn(run) }
-    }
-}
-
 impl Task {
+    /// Starts what runs until the token is cancelled.
+    fn start<F: Future<Output = ()> + Send + 'static>(run: impl FnOnce(CancellationToken) -> F) -> Task {
+        let stop = CancellationToken::new();
+        Task { _stops: stop.clone().drop_guard(), task: tokio::spawn(run(stop.clone())), stop }
+    }
+
     async fn end(self) {
         self.stop.cancel();
         if let Err(error) = self.task.await {
@@ -126,30 +120,31 @@ impl Service {
                 }
             }
         }
-        let announcer = Announcer::new(registry.clone(), &config.channels).map(|announcer| {
-            let stop = CancellationToken::new();
-            let task = tokio::spawn(announcer.run(stop.clone()));
-            Task { _stops: stop.clone().drop_guard(), stop, task }
-        });
+        let announcer = Announcer::new(registry.clone(), &config.channels)
+            .map(|announcer| Task::start(|stop| announcer.run(stop)));
         let observer = Observer::start(registry.clone());
         let exporter = Exporter::start(metrics.clone(), registry.clone());
         let hubs = Arc::new(Hubs::new(registry.clone()));
         let admin = server.as_ref().and_then(Server::admin);
         let http = server.map(|server| {
-            let (address, stop) = (server.address(), CancellationToken::new());
-            let (observer, hubs, exporter) = (observer.clone(), hubs.clone(), exporter.clone());
-            let run = server.run(registry.clone(), observer, hubs, exporter, stop.clone());
-            Listener::start(address, stop, run)
+            let (registry, observer) = (registry.clone(), observer.clone());
+            let (hubs, exporter) = (hubs.clone(), exporter.clone());
+            let address = server.address();
+            Listener {
+                address,
+                task: Task::start(|stop| server.run(registry, observer, hubs, exporter, stop)),
+            }
         });
         let tcp = programs.map(|server| {
-            let (address, stop) = (server.address(), CancellationToken::new());
-            let run = server.run(registry.clone(), hubs, stop.clone());
-            Listener::start(address, stop, run)
+            let address = server.address();
+            Listener { address, task: Task::start(|stop| server.run(registry.clone(), hubs, stop)) }
         });
         let udp = subscribers.map(|server| {
-            let (address, stop) = (server.address(), CancellationToken::new());
-            let run = server.run(registry.clone(), metrics.clone(), stop.clone());
-            Listener::start(address, stop, run)
+            let address = server.address();
+            Listener {
+                address,
+                task: Task::start(|stop| server.run(registry.clone(), metrics.clone(), stop)),
+            }
         });
         let channels = config.channels.len();
         Ok(Service {
@@ -221,7 +216,7 @@ impl Service {
         let mut states = Vec::new();
         let drained = timeout(DRAIN_MAX, async {
             for listener in http.iter().chain(&tcp) {
-                listener.stop.cancel();
+                listener.task.stop.cancel();
             }
             if let Some(announcer) = announcer {
                 announcer.end().await;
@@ -229,10 +224,10 @@ impl Service {
             states = registry.stop().await;
             // Their streams have ended: subscribers get the remaining packets and a message.
             if let Some(udp) = &udp {
-                udp.stop.cancel();
+                udp.task.stop.cancel();
             }
             for listener in [http, tcp, udp].into_iter().flatten() {
-                listener.task.await?;
+                listener.task.task.await?;
             }
             Ok::<_, JoinError>(())
         });
