@@ -1,6 +1,6 @@
 // Line charts over the last minutes, drawn by uPlot, which is loaded when the first one is shown.
-// Where nothing was measured the line has a gap; events stand as marks; the pointer's instant is
-// told beside it, in all charts of a channel.
+// Where nothing was measured the line has a gap; events stand as marks; a tooltip at the
+// pointer shows the values of that time, in all charts of a channel.
 
 import { h, setAttribute, setText } from './dom.js';
 import { clock } from './format.js';
@@ -10,7 +10,7 @@ const HEIGHT = 170;
 const LEAST = 60;
 /** Shorter spans have seconds at their axis. */
 const SECONDS_BELOW = 360;
-/** An event is told with the instants this close to it, as a share of what is shown. */
+/** The tooltip lists events this close to the pointer, as a share of the visible time. */
 const NEAR = 0.01;
 
 let library = null;
@@ -185,7 +185,7 @@ export class Chart {
   }
 }
 
-/** What is told beside the pointer. */
+/** The content of the tooltip. */
 class Tip {
   constructor(series) {
     this.time = h('time');

@@ -1,7 +1,8 @@
 // A film on its way to the player. Browsers are strict: their decoders give up at a damaged
 // picture, and they stop for good at a time stamp that lies before what they have played. So
 // pictures and sounds (PES packets) of which a part was lost are left out as a whole, and time
-// stamps go on where a producer begins anew. It also notes what the stream carries.
+// stamps continue without a step when a producer starts again. It also records which codecs the
+// stream carries.
 
 import { isUnsure, learnLayer, partsOf, without } from './programme.js';
 
