@@ -33,7 +33,7 @@ use crate::{
 };
 pub use content::Content;
 pub use events::{Event, EventKind, Level, Log};
-pub use history::{Column, History, Recent, Sample, clients, share};
+pub use history::{Column, History, Recent, Sample, by_other_leg, clients, share};
 use legs::Legs;
 pub use losses::{Told, told};
 use refused::{News, Refusals};

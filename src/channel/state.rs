@@ -1,9 +1,9 @@
 //! State of a channel for display: plain data that the packet path returns on request, for the
 //! HTTP API, the metrics, the demo's table and the summaries.
 
-use std::{borrow::Cow, collections::BTreeMap, ops::Deref, sync::Arc};
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::{carries::Carries, losses::Loss};
@@ -59,6 +59,7 @@ pub struct ChannelState {
     #[serde(skip)]
     pub first_format: Option<PacketFormat>,
     /// The flows, in the order of their ids.
+    #[schemars(with = "Vec<FlowState>")]
     pub flows: Flows,
     /// The UDP outputs, as configured, then those of their repair packets.
     pub outputs: Vec<OutputState>,
@@ -92,20 +93,6 @@ impl Deref for Flows {
 
     fn deref(&self) -> &[FlowState] {
         &self.all[..self.shown]
-    }
-}
-
-impl JsonSchema for Flows {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Flows".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        generator.subschema_for::<Vec<FlowState>>()
     }
 }
 

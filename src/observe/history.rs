@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{limits::RECENT_SAMPLES, registry::ChannelView};
+use crate::{channel::state::ChannelState, limits::RECENT_SAMPLES, registry::ChannelView};
 
 /// Columns of a sample. Counts cover the time since the previous sample; other values are those at
 /// the time of the sample.
@@ -137,7 +137,7 @@ impl Sample {
             Column::Retransmission => count(b.recovered_retransmission, a.recovered_retransmission),
             Column::Late => count(b.late, a.late),
             Column::Kernel => count(kernel_drops(before), kernel_drops(after)),
-            Column::OtherLeg => count(by_other_leg(before), by_other_leg(after)),
+            Column::OtherLeg => count(by_other_leg(&before.state), by_other_leg(&after.state)),
             Column::Duplicate => count(b.duplicate, a.duplicate),
             Column::NotSent => count(not_sent(before), not_sent(after)),
             Column::Hold => after.state.hold_seconds as f32,
@@ -161,9 +161,9 @@ pub(super) fn kernel_drops(view: &ChannelView) -> u64 {
 
 /// Numbers missed on one leg and received on another. A lower bound with more than two legs, since
 /// several may have missed the same number.
-pub(super) fn by_other_leg(view: &ChannelView) -> u64 {
-    let missed = view.state.legs.iter().map(|leg| leg.counters.missed);
-    if view.state.legs.len() > 2 { missed.max().unwrap_or(0) } else { missed.sum() }
+pub fn by_other_leg(state: &ChannelState) -> u64 {
+    let missed = state.legs.iter().map(|leg| leg.counters.missed);
+    if state.legs.len() > 2 { missed.max().unwrap_or(0) } else { missed.sum() }
 }
 
 /// Packets that an output could not send or a subscriber did not take.

@@ -21,6 +21,9 @@ pub enum Health {
 }
 
 impl Health {
+    /// All of them.
+    pub const ALL: [Health; 3] = [Health::Ok, Health::Degraded, Health::Silent];
+
     /// Name in the API and on the page.
     pub fn as_str(self) -> &'static str {
         match self {

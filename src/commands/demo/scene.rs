@@ -79,21 +79,20 @@ pub(super) fn all(port: u16) -> Vec<Scene> {
 /// Two seeds whose links lose no packet in common for [`APART_PACKETS`]: two paths rarely do, and a
 /// demo is short.
 fn apart(first: u64) -> [u64; 2] {
-    let lost = losses(first);
+    let lost: Vec<u64> = losses(first).collect();
     let mut others = first + 1..;
-    let other = others.find(|seed| losses(*seed).iter().all(|number| lost.binary_search(number).is_err()));
+    let other = others.find(|seed| losses(*seed).all(|number| lost.binary_search(&number).is_err()));
     [first, other.unwrap_or(first)]
 }
 
 /// The numbers of the first packets that a link with this seed loses, in order.
-fn losses(seed: u64) -> Vec<u64> {
+fn losses(seed: u64) -> impl Iterator<Item = u64> {
     let (mut link, now) = (tidecast_link::Link::new(impairments(), seed), clock::now());
-    let mut is_lost = |_: &u64| {
+    (0..APART_PACKETS).filter(move |_| {
         let fate = link.push(now, ());
         while link.pop(now).is_some() {}
         fate == Fate::Dropped
-    };
-    (0..APART_PACKETS).filter(|number| is_lost(number)).collect()
+    })
 }
 
 /// Impairments of the links in all scenes.
@@ -234,7 +233,7 @@ mod tests {
     #[test]
     fn two_paths_lose_nothing_in_common() {
         for first in [1, 7, 1_000] {
-            let [first, other] = apart(first).map(losses);
+            let [first, other] = apart(first).map(|seed| losses(seed).collect::<Vec<u64>>());
             assert!(first.len() > 300 && other.len() > 300, "{} and {} lost", first.len(), other.len());
             assert!(other.iter().all(|number| !first.contains(number)));
         }

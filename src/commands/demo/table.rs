@@ -6,6 +6,7 @@ use super::scene::Scene;
 use crate::{
     channel::state::ChannelState,
     commands::impair,
+    observe::by_other_leg,
     registry::{ChannelView, audience::Transport},
 };
 
@@ -97,9 +98,7 @@ fn line(cells: &[String]) -> String {
 /// path, or sent again.
 fn rescued(state: &ChannelState) -> u64 {
     let counters = &state.counters;
-    let by_other_path: u64 = state.legs.iter().map(|leg| leg.counters.missed).sum();
-    let paths = if state.legs.len() > 1 { by_other_path } else { 0 };
-    counters.recovered() - counters.recovered_spurious + paths
+    counters.recovered() - counters.recovered_spurious + by_other_leg(state)
 }
 
 /// What the protected channels recovered of their losses.

@@ -13,7 +13,7 @@ use super::{
     refusal::Refusal,
     rows::{self, EventRow, LossRow},
     select::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, RowQuery},
-    table::{Format, Table, cell, csv, csv_answer, number},
+    table::{Format, Table, cell, csv, csv_answer},
 };
 use crate::{
     limits::{EVENTS_MAX, LOSSES_MAX},
@@ -162,10 +162,7 @@ fn history_csv(channel: &Observed, seen: &Observation) -> String {
     let count = channel.history.len();
     let times = seen.times.iter().skip(seen.times.len() - count);
     let rows = channel.history.newest(count).zip(times).map(|(sample, tick)| {
-        let value = |column: Column| {
-            let value = f64::from(sample.get(column));
-            cell(&number(if column.is_count() { value / tick.seconds.max(f64::EPSILON) } else { value }))
-        };
+        let value = |column| cell(&rows::value(column, sample, tick));
         [tick.at.to_string()].into_iter().chain(Column::ALL.map(value)).collect()
     });
     csv(&heading, rows)

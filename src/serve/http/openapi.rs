@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     limits::{STATE_FLOWS, STATE_FLOWS_MAX, TABLE_ROWS, TABLE_ROWS_MAX},
-    observe::Column,
+    observe::{Column, Health},
 };
 
 static DESCRIPTION: LazyLock<String> = LazyLock::new(|| description().to_string());
@@ -226,7 +226,7 @@ fn name() -> Value {
 }
 
 fn health() -> Value {
-    let schema = json!({ "type": "string", "enum": ["ok", "degraded", "silent"] });
+    let schema = json!({ "type": "string", "enum": Health::ALL.map(Health::as_str) });
     query("health", "Channels with this verdict.", schema, false)
 }
 
@@ -260,15 +260,11 @@ mod tests {
                 if let Some(Value::Object(properties)) = object.get("properties") {
                     properties.iter().for_each(|(name, schema)| each(&format!("{at}.{name}"), schema));
                 }
-                object.iter().for_each(|(key, value)| properties_below(at, key, value, each));
+                object.iter().for_each(|(key, value)| properties(&format!("{at}/{key}"), value, each));
             }
             Value::Array(values) => values.iter().for_each(|value| properties(at, value, each)),
             _ => {}
         }
-    }
-
-    fn properties_below(at: &str, key: &str, value: &Value, each: &mut impl FnMut(&str, &Value)) {
-        properties(&format!("{at}/{key}"), value, each);
     }
 
     #[test]

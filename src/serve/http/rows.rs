@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     channel::state::{FlowState, LegState, OutputState},
-    observe::{Column, Content, Event, EventKind, Level, Observation, Observed, Told},
+    observe::{Column, Content, Event, EventKind, Level, Observation, Observed, Sample, Tick, Told},
     registry::{
         ChannelView,
         audience::{ClientState, Transport},
@@ -462,12 +462,15 @@ pub(super) fn history(channel: &Observed, seen: &Observation, after_tick: u64) -
     let times: Vec<u64> = ticks.iter().map(|tick| tick.at).collect();
     let column = |column: Column| {
         let samples = channel.history.newest(count).zip(&ticks);
-        let values = samples.map(|(sample, tick)| {
-            let value = f64::from(sample.get(column));
-            number(if column.is_count() { value / tick.seconds.max(f64::EPSILON) } else { value })
-        });
+        let values = samples.map(|(sample, tick)| value(column, sample, tick));
         (column.name().to_owned(), Value::Array(values.collect()))
     };
     let columns: serde_json::Map<_, _> = Column::ALL.into_iter().map(column).collect();
     json!({ "times": times, "columns": columns })
+}
+
+/// The value of a column at a tick; counts are per second.
+pub(super) fn value(column: Column, sample: &Sample, tick: &Tick) -> Value {
+    let value = f64::from(sample.get(column));
+    number(if column.is_count() { value / tick.seconds.max(f64::EPSILON) } else { value })
 }

@@ -92,8 +92,7 @@ pub(super) const CHANNEL_KEYS: &[&str] = &["worst", "name", "rate", "lost", "flo
 /// Parses the state of the wanted channels; `None` means any state.
 pub(super) fn health(wanted: Option<&str>) -> Result<Option<Health>, Refusal> {
     let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else { return Ok(None) };
-    let known = [Health::Ok, Health::Degraded, Health::Silent];
-    known
+    Health::ALL
         .into_iter()
         .find(|health| health.as_str() == wanted)
         .map(Some)

@@ -2,14 +2,12 @@
 //! page, which gets them every second. A row is a struct that serde serializes: its fields are the
 //! columns.
 
-use std::borrow::Cow;
-
 use axum::{
     Json,
     http::header,
     response::{IntoResponse, Response},
 };
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
@@ -124,22 +122,9 @@ pub(super) fn cell(value: &Value) -> String {
 }
 
 /// A number that a person reads, as [`number`] writes it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, JsonSchema)]
+#[schemars(inline)]
 pub(super) struct Rounded(pub(super) f64);
-
-impl JsonSchema for Rounded {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Rounded".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        f64::json_schema(generator)
-    }
-}
 
 impl Serialize for Rounded {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
