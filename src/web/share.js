@@ -7,33 +7,15 @@ import { copyButton, linesOf, ways } from './players.js';
 
 const QUIET = 4; // modules of margin, as the standard wants it
 
-let library = null;
-
-/** qrcode-generator, loaded once. */
-function qrcode() {
-  library ??= new Promise((resolve, reject) => {
-    const script = h('script', { src: new URL('./vendor/qrcode.js', import.meta.url) });
-    script.addEventListener('load', () => resolve(window.qrcode));
-    script.addEventListener('error', () => {
-      library = null;
-      reject(new Error('the QR code could not be loaded'));
-    });
-    document.head.append(script);
-  });
-  return library;
-}
-
 /** A text as a QR code, in one path. */
 async function picture(text) {
-  const make = await qrcode();
-  const code = make(0, 'M');
-  code.addData(text);
-  code.make();
-  const size = code.getModuleCount();
+  const { correction, generate } = await import('./vendor/lean-qr.mjs');
+  const code = generate(text, { minCorrectionLevel: correction.M });
+  const { size } = code;
   let d = '';
   for (let row = 0; row < size; row += 1) {
     for (let column = 0; column < size; column += 1) {
-      if (code.isDark(row, column)) d += `M${column} ${row}h1v1h-1z`;
+      if (code.get(column, row)) d += `M${column} ${row}h1v1h-1z`;
     }
   }
   const box = `${-QUIET} ${-QUIET} ${size + 2 * QUIET} ${size + 2 * QUIET}`;
@@ -55,7 +37,7 @@ export function share(channel) {
   );
   picture(url).then(
     (code) => place.replaceChildren(code),
-    (error) => place.replaceChildren(error.message),
+    () => place.replaceChildren('The QR code could not be loaded.'),
   );
   dialog.showModal();
   dialog.querySelector('.share-top button').focus();

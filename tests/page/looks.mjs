@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import jsQR from 'jsqr';
 import { fits, launch, text, until } from './browser.mjs';
 
 const [base] = process.argv.slice(2);
@@ -67,12 +68,31 @@ async function states_choose_rows() {
   await page.context().close();
 }
 
+/** What the QR code says to a phone. */
+async function read_by_a_phone(page) {
+  const { pixels, side } = await page.evaluate(() => {
+    const code = document.querySelector('#share .qr');
+    const { x, y, width } = code.viewBox.baseVal;
+    const side = width * 4;
+    const drawing = new OffscreenCanvas(side, side).getContext('2d');
+    drawing.fillStyle = '#fff';
+    drawing.fillRect(0, 0, side, side);
+    drawing.scale(4, 4);
+    drawing.translate(-x, -y);
+    drawing.fillStyle = '#000';
+    drawing.fill(new Path2D(code.querySelector('path').getAttribute('d')));
+    return { pixels: [...drawing.getImageData(0, 0, side, side).data], side };
+  });
+  return jsQR(Uint8ClampedArray.from(pixels), side, side)?.data;
+}
+
 async function tells_how_to_reach_a_channel() {
   const page = await visit('/');
   await shown(page);
   const lines = async (name) => {
     await page.locator(`.channel[data-name="${name}"] .copy`).click();
     await page.locator('#share .qr').waitFor();
+    assert.equal(await read_by_a_phone(page), await text(page, '.share-url'));
     const all = [await text(page, '.share-url'), ...(await page.locator('#share code').allTextContents())].join('\n');
     await page.keyboard.press('Escape');
     return all;

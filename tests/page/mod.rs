@@ -48,7 +48,7 @@ fn a_first_visitor_sees_what_is_lost_and_reaches_everything() {
 
 #[test]
 fn the_page_is_for_everybody_and_tells_how_to_reach_a_channel() {
-    if !have_browser() || !have_npm("axe-core") {
+    if !have_browser() || !have_npm("axe-core") || !have_npm("jsqr") {
         return;
     }
     let (_demo, http) = demo();

@@ -84,14 +84,14 @@ static ASSETS: [Asset; 40] = [
     asset!(JS, "vendor/uPlot.iife.min.js"),
     asset!(CSS, "vendor/uPlot.min.css"),
     asset!(JS, "vendor/mpegts.js"),
-    asset!(JS, "vendor/qrcode.js"),
+    asset!(JS, "vendor/lean-qr.mjs"),
 ];
 
 static LICENCES: [Asset; 4] = [
     asset!(TEXT, "vendor/uPlot.LICENSE"),
     asset!(TEXT, "vendor/mpegts.js.LICENSE"),
     asset!(TEXT, "vendor/mpegts.js.LICENSE.txt"),
-    asset!(TEXT, "vendor/qrcode.LICENSE"),
+    asset!(TEXT, "vendor/lean-qr.LICENSE"),
 ];
 
 /// The page; `{{base}}` stands for the path of the files.
