@@ -16,11 +16,14 @@ mod verdict;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval_at},
+};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -120,8 +123,9 @@ struct Shared {
 }
 
 impl Observer {
-    /// Starts the observation. Must be called within a tokio runtime; ends with the last clone.
-    pub fn start(registry: Registry) -> Observer {
+    /// Observes the channels for the first time, so that all of them are known from the start, and
+    /// goes on. Must be called within a tokio runtime; ends with the last clone.
+    pub async fn start(registry: Registry) -> Observer {
         let observation = Observation {
             run: millis(clock::unix()),
             ticks: 0,
@@ -136,6 +140,7 @@ impl Observer {
             ticked: watch::channel(0).0,
             flows: Default::default(),
         });
+        observe(&registry, &Arc::downgrade(&shared)).await;
         tokio::spawn(watch_over(registry.clone(), Arc::downgrade(&shared)));
         Observer { registry, shared }
     }
@@ -179,29 +184,32 @@ impl Shared {
     }
 }
 
-async fn watch_over(registry: Registry, shared: std::sync::Weak<Shared>) {
-    let mut interval = tokio::time::interval(OBSERVE_INTERVAL);
+async fn watch_over(registry: Registry, shared: Weak<Shared>) {
+    let mut interval = interval_at(tokio::time::Instant::now() + OBSERVE_INTERVAL, OBSERVE_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    while shared.strong_count() > 0 {
         interval.tick().await;
-        // Without an answer there are no observations; /healthz and the keep-alives report the
-        // failure.
-        let views = registry.views(0).await;
-        let Some(shared) = shared.upgrade() else { return };
-        let Ok(views) = views else { continue };
-        let (ticks, unknown) = {
-            let mut seen = shared.seen();
-            seen.tick(views.to_vec(), clock::now(), clock::unix());
-            (seen.ticks, seen.take_unknown())
-        };
-        shared.ticked.send_replace(ticks);
-        for name in unknown {
-            tokio::spawn(look_into(registry.clone(), Arc::downgrade(&shared), name));
-        }
+        observe(&registry, &shared).await;
     }
 }
 
-async fn look_into(registry: Registry, shared: std::sync::Weak<Shared>, name: String) {
+/// Observes all channels. Without an answer there is no observation; `/healthz` and the
+/// keep-alives report the failure.
+async fn observe(registry: &Registry, shared: &Weak<Shared>) {
+    let views = registry.views(0).await;
+    let (Some(shared), Ok(views)) = (shared.upgrade(), views) else { return };
+    let (ticks, unknown) = {
+        let mut seen = shared.seen();
+        seen.tick(views.to_vec(), clock::now(), clock::unix());
+        (seen.ticks, seen.take_unknown())
+    };
+    shared.ticked.send_replace(ticks);
+    for name in unknown {
+        tokio::spawn(look_into(registry.clone(), Arc::downgrade(&shared), name));
+    }
+}
+
+async fn look_into(registry: Registry, shared: Weak<Shared>, name: String) {
     let content = content::look(&registry, &name).await;
     let Some(shared) = shared.upgrade() else { return };
     let mut seen = shared.seen();

@@ -122,7 +122,7 @@ impl Service {
         }
         let announcer = Announcer::new(registry.clone(), &config.channels)
             .map(|announcer| Task::start(|stop| announcer.run(stop)));
-        let observer = Observer::start(registry.clone());
+        let observer = Observer::start(registry.clone()).await;
         let exporter = Exporter::start(metrics.clone(), registry.clone());
         let hubs = Arc::new(Hubs::new(registry.clone()));
         let admin = server.as_ref().and_then(Server::admin);
