@@ -91,6 +91,8 @@ pub struct Http {
     pub start_bytes_max: usize,
     /// Whether the API and the page list individual clients, with their addresses.
     pub list_clients: bool,
+    /// Whether the API and the page may act: disconnect clients.
+    pub control: bool,
     /// Interface on which groups on demand are joined; if it is `None`, the kernel's routes
     /// decide.
     pub interface: Option<Interface>,

@@ -155,6 +155,18 @@ impl Observer {
         self.shared.ticked.subscribe()
     }
 
+    /// Notes what an operator did to a channel, as an event.
+    pub fn operated(&self, channel: &str, text: String) {
+        let finding = events::Finding {
+            kind: EventKind::Operator,
+            level: Level::Info,
+            count: 0,
+            text: events::Text::Whole(text),
+            advice: String::new(),
+        };
+        self.seen().events.add(clock::unix(), channel, finding);
+    }
+
     /// A channel with its flows, at most a tick old, shared by all callers; `None` if no channel
     /// has this name.
     ///

@@ -21,6 +21,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::RwLock;
+use tokio_util::sync::CancellationToken;
 
 use self::audience::{ByTransport, ByTransportState, Client, ClientState, SubscriberGroup, Transport, Who};
 use crate::{
@@ -68,6 +69,15 @@ pub enum RegistryError {
     /// An error of the packet thread.
     #[error(transparent)]
     PacketThread(#[from] ThreadError),
+}
+
+/// What a client to disconnect lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoClient {
+    /// No channel has this name.
+    Channel,
+    /// The channel has no client with this id.
+    Client,
 }
 
 fn known(names: &[String]) -> String {
@@ -216,6 +226,21 @@ impl Share {
     /// Counts that the client was disconnected because its stream was silent for too long.
     pub fn cut_off_idle(&self) {
         self.subscribers.cut_off_idle();
+    }
+
+    /// Counts that an operator has disconnected the client.
+    pub fn cut_off_by_operator(&self) {
+        self.subscribers.cut_off_by_operator();
+    }
+
+    /// Cancelled when an operator disconnects the client.
+    pub fn disconnection(&self) -> CancellationToken {
+        self.client.disconnection()
+    }
+
+    /// Cancels this token, too, when an operator disconnects the client.
+    pub fn disconnects(&self, connection: &CancellationToken) {
+        self.client.disconnects(connection);
     }
 }
 
@@ -454,6 +479,22 @@ impl Registry {
         }
         let entries = self.shared.on_demand.entries();
         entries.iter().find(|entry| entry.name == name).map(|entry| entry.subscribers.clients())
+    }
+
+    /// Disconnects a client of a channel, by its id in [`Registry::clients`]; returns what it was.
+    /// A connection with several subscriptions ends as a whole.
+    ///
+    /// # Errors
+    /// There is no such channel, or no such client.
+    pub fn disconnect(&self, name: &str, id: u64) -> Result<ClientState, NoClient> {
+        let found = if let Ok(channel) = self.configured(name) {
+            channel.subscribers.disconnect(id)
+        } else {
+            let entries = self.shared.on_demand.entries();
+            let entry = entries.iter().find(|entry| entry.name == name).ok_or(NoClient::Channel)?;
+            entry.subscribers.disconnect(id)
+        };
+        found.ok_or(NoClient::Client)
     }
 
     /// Whether a channel with this name is configured.

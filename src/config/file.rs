@@ -58,6 +58,7 @@ fn http(mut table: Table<'_>, file: &mut File<'_>) -> RawHttp {
         lag_max: table.value("lag_max", file),
         start_bytes_max: table.value("start_bytes_max", file),
         list_clients: table.value("list_clients", file),
+        control: table.value("control", file),
         interface: table.value("interface", file),
         fec: table.value("fec", file),
         rejoin: table.value("rejoin", file),

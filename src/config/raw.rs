@@ -80,6 +80,7 @@ pub(crate) struct RawHttp {
     pub(crate) lag_max: Option<Field>,
     pub(crate) start_bytes_max: Option<Field>,
     pub(crate) list_clients: Option<Field>,
+    pub(crate) control: Option<Field>,
     pub(crate) interface: Option<Field>,
     pub(crate) fec: Option<Field>,
     pub(crate) rejoin: Option<Field>,

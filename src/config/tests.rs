@@ -65,6 +65,7 @@ fn an_empty_file_is_all_defaults() {
         lag_max: Duration::from_secs(10),
         start_bytes_max: 8 << 20,
         list_clients: true,
+        control: false,
         interface: None,
         admin: None,
         trusted_proxies: Vec::new(),
@@ -130,6 +131,7 @@ fn every_key_arrives() {
         lag_max = "1m"
         start_bytes_max = "1MiB"
         list_clients = false
+        control = true
         fec = "auto"
         interface = "10.0.0.1"
         rejoin = "30s"
@@ -168,7 +170,8 @@ fn every_key_arrives() {
     assert_eq!((http.clients_max, http.linger), (7, Duration::ZERO));
     assert_eq!((http.header_timeout, http.idle_timeout), (Duration::from_secs(2), Duration::from_secs(3600)));
     assert_eq!((http.chunk, http.lag_max), (Duration::ZERO, Duration::from_secs(60)));
-    assert_eq!((http.start_bytes_max, http.list_clients, http.fec), (1 << 20, false, Fec::Auto));
+    assert_eq!((http.start_bytes_max, http.list_clients, http.control), (1 << 20, false, true));
+    assert_eq!(http.fec, Fec::Auto);
     assert_eq!(http.interface, Some(Interface::Addr("10.0.0.1".parse().unwrap())));
     for (group, allowed) in [
         ("239.1.255.1", true),

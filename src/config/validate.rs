@@ -142,6 +142,7 @@ impl Check<'_> {
             start_bytes_max: self
                 .value(&raw.start_bytes_max, START_BYTES, |value| bytes(value, 0..=START_BYTES_MAX)),
             list_clients: self.value(&raw.list_clients, true, switch),
+            control: self.value(&raw.control, false, switch),
             interface: self.value(&raw.interface, None, |value| parsed(value, "eth1").map(Some)),
             fec: self.value(&raw.fec, Fec::Off, |value| parsed(value, "st2022-1")),
             rejoin: self.rejoin(&raw.rejoin),

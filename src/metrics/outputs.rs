@@ -26,7 +26,7 @@ const OUTPUT_INVALID: Metric = counter(
 );
 const CUT_OFF: Metric = counter(
     "tidecast_subscribers_cut_off_total",
-    "Clients whose connection was closed, by transport and reason: lag (behind for too long), idle (a silent stream).",
+    "Clients whose connection was closed, by transport and reason: lag (behind for too long), idle (a silent stream), operator (disconnected on request).",
 );
 const SUBSCRIBERS: Metric = gauge("tidecast_subscribers", "Clients at present, by transport.");
 
@@ -81,7 +81,7 @@ fn used(subscribers: &ByTransportState) -> impl Iterator<Item = (Transport, &Sub
     subscribers.iter().filter(wanted)
 }
 
-fn subscriber_counters(channel: &str, transport: &str, state: &SubscribersState) -> [(Key, u64); 6] {
+fn subscriber_counters(channel: &str, transport: &str, state: &SubscribersState) -> [(Key, u64); 7] {
     let of = |metric: &Metric, value| (key(metric, &[("channel", channel), ("output", transport)]), value);
     let cut_off = |reason, value| {
         (key(&CUT_OFF, &[("channel", channel), ("transport", transport), ("reason", reason)]), value)
@@ -93,6 +93,7 @@ fn subscriber_counters(channel: &str, transport: &str, state: &SubscribersState)
         dropped(channel, transport, "closed", state.dropped.closed),
         cut_off("lag", state.cut_off.lag),
         cut_off("idle", state.cut_off.idle),
+        cut_off("operator", state.cut_off.operator),
     ]
 }
 

@@ -89,7 +89,7 @@ const HTTP_STATE: SubscribersState = SubscribersState {
     packets: 40,
     bytes: 400,
     dropped: Dropped { lag: 12, closed: 13 },
-    cut_off: CutOff { lag: 14, idle: 15 },
+    cut_off: CutOff { lag: 14, idle: 15, operator: 16 },
 };
 
 fn subscribers() -> ByTransportState {
@@ -154,6 +154,10 @@ fn each_count_stands_under_its_name() {
         (r#"tidecast_output_dropped_packets_total{channel="a",output="http",reason="closed"}"#.into(), 13.0),
         (r#"tidecast_subscribers_cut_off_total{channel="a",transport="http",reason="lag"}"#.into(), 14.0),
         (r#"tidecast_subscribers_cut_off_total{channel="a",transport="http",reason="idle"}"#.into(), 15.0),
+        (
+            r#"tidecast_subscribers_cut_off_total{channel="a",transport="http",reason="operator"}"#.into(),
+            16.0,
+        ),
         (r#"tidecast_packets_held{channel="a"}"#.into(), 5.0),
         (r#"tidecast_subscribers{channel="a",transport="http"}"#.into(), 3.0),
         (r#"tidecast_hold_seconds{channel="a"}"#.into(), 0.05),

@@ -30,6 +30,8 @@ pub enum EventKind {
     Output,
     /// Subscribers missed packets or were disconnected.
     Subscribers,
+    /// An operator did something.
+    Operator,
 }
 
 /// Severity of an event.

@@ -76,6 +76,12 @@ impl ByTransport {
         all.flat_map(|transport| self.0[transport as usize].present.states(transport)).collect()
     }
 
+    /// Disconnects the client with this id; returns what it was.
+    pub fn disconnect(&self, id: u64) -> Option<ClientState> {
+        let mut all = Transport::ALL.into_iter();
+        all.find_map(|transport| self.0[transport as usize].present.disconnect(transport, id))
+    }
+
     /// Counters so far, in the order of [`Transport::ALL`].
     pub fn state(&self) -> ByTransportState {
         ByTransportState(self.0.each_ref().map(|subscribers| subscribers.state()))
@@ -132,6 +138,7 @@ pub struct SubscriberGroup {
     closed: AtomicU64,
     ended_lag: AtomicU64,
     ended_idle: AtomicU64,
+    ended_operator: AtomicU64,
     present: Clients,
 }
 
@@ -168,6 +175,8 @@ pub struct CutOff {
     pub lag: u64,
     /// Their streams were silent for too long.
     pub idle: u64,
+    /// An operator disconnected them.
+    pub operator: u64,
 }
 
 impl SubscriberGroup {
@@ -212,6 +221,11 @@ impl SubscriberGroup {
         self.ended_idle.fetch_add(1, Relaxed);
     }
 
+    /// Counts a client that an operator has disconnected.
+    pub fn cut_off_by_operator(&self) {
+        self.ended_operator.fetch_add(1, Relaxed);
+    }
+
     /// Values so far.
     pub fn state(&self) -> SubscribersState {
         SubscribersState {
@@ -220,7 +234,11 @@ impl SubscriberGroup {
             packets: self.packets.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             dropped: Dropped { lag: self.lag.load(Relaxed), closed: self.closed.load(Relaxed) },
-            cut_off: CutOff { lag: self.ended_lag.load(Relaxed), idle: self.ended_idle.load(Relaxed) },
+            cut_off: CutOff {
+                lag: self.ended_lag.load(Relaxed),
+                idle: self.ended_idle.load(Relaxed),
+                operator: self.ended_operator.load(Relaxed),
+            },
         }
     }
 }

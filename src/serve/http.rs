@@ -17,6 +17,7 @@ mod answers;
 mod api;
 mod app;
 mod connection;
+mod control;
 mod cors;
 mod deflate;
 mod encoding;

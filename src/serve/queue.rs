@@ -32,6 +32,8 @@ pub(super) enum End {
     Behind,
     /// No data came for it for too long.
     Silent,
+    /// An operator has disconnected it.
+    Disconnected,
 }
 
 /// Differences between the kinds of clients.

@@ -61,7 +61,7 @@ fn a_client_that_stops_reading_is_cut_off_and_costs_the_others_nothing() {
     let fates = http["packets"].as_u64().zip(lag.as_u64()).zip(closed.as_u64());
     let total = fates.map(|((packets, lag), closed)| packets + lag + closed);
     assert!(closed.as_u64() > Some(0), "{http}");
-    assert_eq!(http["cut_off"], serde_json::json!({ "lag": 1, "idle": 0 }), "{http}");
+    assert_eq!(http["cut_off"], serde_json::json!({ "lag": 1, "idle": 0, "operator": 0 }), "{http}");
     assert_eq!(sum(&series(relay.http), "tidecast_subscribers_cut_off_total", "reason=\"lag\""), 1.0);
     let line = "a client has been behind its stream for 1s: cut off";
     until("the log says why", || relay.running.stderr().contains(line));

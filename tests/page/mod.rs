@@ -4,6 +4,7 @@
 mod api;
 mod causes;
 mod clients;
+mod control;
 
 use std::{
     io::Write,

@@ -9,9 +9,15 @@ use std::{
     },
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::Transport;
 use crate::limits::AGENT_BYTES_MAX;
 use tidecast_net::clock;
+
+/// Id of the next client. Ids are unique while the relay runs, so that an outdated list never names
+/// another client.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Description of a client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +44,8 @@ pub struct Client {
     /// Start, in milliseconds since the Unix epoch.
     since: u64,
     who: OnceLock<Who>,
+    /// Cancelled when an operator disconnects the client.
+    disconnection: OnceLock<CancellationToken>,
     packets: AtomicU64,
     bytes: AtomicU64,
     missed: AtomicU64,
@@ -46,6 +54,8 @@ pub struct Client {
 /// State of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientState {
+    /// Its id, unique while the relay runs.
+    pub id: u64,
     /// How it is served.
     pub transport: Transport,
     /// Its description.
@@ -66,6 +76,19 @@ impl Client {
         let _ = self.who.set(who); // an error means that it was set before
     }
 
+    /// Cancelled when an operator disconnects the client.
+    pub fn disconnection(&self) -> CancellationToken {
+        self.disconnection.get_or_init(CancellationToken::new).clone()
+    }
+
+    /// Cancels this token, too, when an operator disconnects the client. Only the first token
+    /// counts: several subscriptions of one connection share it.
+    pub fn disconnects(&self, connection: &CancellationToken) {
+        if self.disconnection.get_or_init(|| connection.clone()).is_cancelled() {
+            connection.cancel(); // it was disconnected before its connection was known
+        }
+    }
+
     pub(super) fn sent(&self, packets: u64, bytes: u64) {
         self.packets.fetch_add(packets, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
@@ -77,6 +100,7 @@ impl Client {
 
     fn state(&self, transport: Transport) -> ClientState {
         ClientState {
+            id: self.id,
             transport,
             who: self.who.get().cloned().unwrap_or_default(),
             since: self.since,
@@ -92,10 +116,7 @@ impl Client {
 pub(super) struct Clients(Mutex<Table>);
 
 #[derive(Debug, Default)]
-struct Table {
-    next_id: u64,
-    clients: HashMap<u64, Arc<Client>>,
-}
+struct Table(HashMap<u64, Arc<Client>>);
 
 impl Clients {
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -104,26 +125,32 @@ impl Clients {
     }
 
     pub(super) fn join(&self) -> Arc<Client> {
-        let mut table = self.table();
         let client = Arc::new(Client {
-            id: table.next_id,
+            id: NEXT_ID.fetch_add(1, Relaxed),
             since: u64::try_from(clock::unix().as_millis()).unwrap_or(u64::MAX),
             who: OnceLock::new(),
+            disconnection: OnceLock::new(),
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             missed: AtomicU64::new(0),
         });
-        table.next_id += 1;
-        table.clients.insert(client.id, client.clone());
+        self.table().0.insert(client.id, client.clone());
         client
     }
 
     pub(super) fn leave(&self, client: &Client) {
-        self.table().clients.remove(&client.id);
+        self.table().0.remove(&client.id);
+    }
+
+    /// Disconnects a client; returns what it was.
+    pub(super) fn disconnect(&self, transport: Transport, id: u64) -> Option<ClientState> {
+        let client = self.table().0.get(&id).cloned()?;
+        client.disconnection().cancel();
+        Some(client.state(transport))
     }
 
     pub(super) fn states(&self, transport: Transport) -> Vec<ClientState> {
-        let clients: Vec<Arc<Client>> = self.table().clients.values().cloned().collect();
+        let clients: Vec<Arc<Client>> = self.table().0.values().cloned().collect();
         clients.iter().map(|client| client.state(transport)).collect()
     }
 }
@@ -147,6 +174,24 @@ mod tests {
             (state.who.address.as_str(), state.who.agent.as_deref()),
             ("127.0.0.1:9", Some("VLC/3.0"))
         );
+    }
+
+    #[test]
+    fn a_client_is_disconnected_by_its_id_before_or_after_its_connection_is_known() {
+        let clients = Clients::default();
+        let (one, two, early) = (clients.join(), clients.join(), clients.join());
+        let connection = CancellationToken::new();
+        one.disconnects(&connection);
+        two.disconnects(&connection);
+        assert_eq!(clients.disconnect(Transport::Tcp, two.id).map(|state| state.id), Some(two.id));
+        assert!(connection.is_cancelled() && one.disconnection().is_cancelled(), "one connection");
+        assert!(!early.disconnection().is_cancelled());
+        clients.disconnect(Transport::Tcp, early.id).unwrap();
+        let late = CancellationToken::new();
+        early.disconnects(&late);
+        assert!(late.is_cancelled());
+        clients.leave(&one);
+        assert_eq!(clients.disconnect(Transport::Tcp, one.id), None, "it has gone");
     }
 
     #[test]

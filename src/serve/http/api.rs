@@ -53,6 +53,7 @@ pub(super) struct ChannelsQuery {
     format: Format,
 }
 
+type Answer = Result<Response, Refusal>;
 type Queried<T> = Result<Query<T>, QueryRejection>;
 
 pub(super) fn asked<T>(query: Queried<T>) -> Result<T, Refusal> {
@@ -92,12 +93,18 @@ pub(super) async fn clients(
 ) -> Result<Response, Refusal> {
     let query = asked(query)?;
     let wanted = query.wanted(CLIENT_KEYS)?;
-    if !app.config.list_clients {
-        let text = "clients are not listed here, only counted (list_clients in [http]): see subscribers";
-        return Err(Refusal::Forbidden(text.to_owned()));
-    }
+    listed(&app)?;
     let clients = app.registry.clients(&name).ok_or_else(|| unknown(&app, &app.observer.seen(), &name))?;
     Ok(rows::client_table(&select::clients(&clients, &wanted)).answer(query.format))
+}
+
+/// Refuses where clients are only counted.
+pub(super) fn listed(app: &App) -> Result<(), Refusal> {
+    if app.config.list_clients {
+        return Ok(());
+    }
+    let text = "clients are not listed here, only counted (list_clients in [http]): see subscribers";
+    Err(Refusal::Forbidden(text.to_owned()))
 }
 
 /// Query of a table that is always returned whole.
@@ -108,25 +115,37 @@ pub(super) struct WholeQuery {
     format: Format,
 }
 
-/// `/api/v1/streams/NAME/legs`, `outputs` and `subscribers`
-pub(super) async fn part(
-    State(app): State<App>,
-    Path((name, part)): Path<(String, String)>,
+/// `/api/v1/streams/NAME/legs`
+pub(super) async fn legs(app: State<App>, name: Path<String>, query: Queried<WholeQuery>) -> Answer {
+    part(&app, &name, query, |view, format| rows::leg_table(view).answer(format))
+}
+
+/// `/api/v1/streams/NAME/outputs`
+pub(super) async fn outputs(app: State<App>, name: Path<String>, query: Queried<WholeQuery>) -> Answer {
+    part(&app, &name, query, |view, format| rows::output_table(view).answer(format))
+}
+
+/// `/api/v1/streams/NAME/subscribers`
+pub(super) async fn subscribers(app: State<App>, name: Path<String>, query: Queried<WholeQuery>) -> Answer {
+    part(&app, &name, query, |view, format| rows::subscriber_table(view).answer(format))
+}
+
+fn part(
+    app: &App,
+    name: &str,
     query: Queried<WholeQuery>,
-) -> Result<Response, Refusal> {
+    answer: fn(&ChannelView, Format) -> Response,
+) -> Answer {
     let query = asked(query)?;
-    let answer: fn(&ChannelView, Format) -> Response = match part.as_str() {
-        "legs" => |view, format| rows::leg_table(view).answer(format),
-        "outputs" => |view, format| rows::output_table(view).answer(format),
-        "subscribers" => |view, format| rows::subscriber_table(view).answer(format),
-        _ => {
-            let text = format!("{part:?} of {name}: expected flows, legs, outputs, subscribers or clients");
-            return Err(Refusal::NotFound(text));
-        }
-    };
     let seen = app.observer.seen();
-    let channel = seen.channel(&name).ok_or_else(|| unknown(&app, &seen, &name))?;
+    let channel = seen.channel(name).ok_or_else(|| unknown(app, &seen, name))?;
     Ok(answer(&channel.view, query.format))
+}
+
+/// `/api/v1/streams/NAME/` and something else.
+pub(super) async fn no_part(Path((name, part)): Path<(String, String)>) -> Refusal {
+    let text = format!("{part:?} of {name}: expected flows, legs, outputs, subscribers or clients");
+    Refusal::NotFound(text)
 }
 
 /// Query of a history.
@@ -213,7 +232,7 @@ pub(super) async fn losses(State(app): State<App>, query: Queried<EventsQuery>) 
 }
 
 /// `seen` is locked: only one is held at a time.
-fn unknown(app: &App, seen: &Observation, name: &str) -> Refusal {
+pub(super) fn unknown(app: &App, seen: &Observation, name: &str) -> Refusal {
     Refusal::NotFound(format!("there is no channel {name:?}: expected one of {}", names(app, seen)))
 }
 

@@ -135,7 +135,7 @@ async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Sha
     };
     let Patience { lag_max, idle_timeout } = patience;
     match end {
-        End::Done | End::Gone => {}
+        End::Done | End::Gone | End::Disconnected => {} // the operator's request is logged
         End::Behind => {
             let text = format!("a client has been behind its stream for {lag_max:?}: cut off");
             // Attackers could cause thousands of these lines; the metrics count them all.

@@ -114,7 +114,30 @@ fn check(app: &App, request: &Request) -> Result<(), Refusal> {
             "{host:?} is no name of this relay: expected its address, localhost or the machine's name (the operator allows more with `--host {host}` or hosts in [http])"
         )));
     }
+    own_page(request.method(), request.uri().path(), headers)?;
     across(&app.config, request.method(), request.uri().path(), headers)
+}
+
+/// Checks a request that changes something: unlike reading, it is never allowed to pages of other
+/// origins, be they admitted. Programs send neither header. Socket.IO posts have rules of their
+/// own.
+fn own_page(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    if method.is_safe() || path.starts_with(path::SOCKET_IO) {
+        return Ok(());
+    }
+    let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let site = text(header::HeaderName::from_static("sec-fetch-site"));
+    let (origin, host) = (text(header::ORIGIN), text(header::HOST));
+    let own_site = matches!(site, None | Some("same-origin" | "none"));
+    let own_origin = origin
+        .is_none_or(|origin| origin.split_once("://").is_some_and(|(_, authority)| host == Some(authority)));
+    if own_site && own_origin {
+        return Ok(());
+    }
+    let from = origin.unwrap_or("another origin");
+    Err(Refusal::Forbidden(format!(
+        "a page of {from} asks for a change: expected one of this relay's own pages, or a program"
+    )))
 }
 
 /// Checks a request caused by a page of another site. A link to a page that only shows something
@@ -183,6 +206,33 @@ mod tests {
             ["evil.example", "relay.evil.example", "other.example", "home.example", "1.2.3.4.evil.example"]
         {
             assert!(!names.admit(other, &http), "{other}");
+        }
+    }
+
+    #[test]
+    fn only_our_own_pages_and_programs_change_something() {
+        let asks = |method: Method, path: &str, headers: &[(&'static str, &str)]| {
+            let headers: HeaderMap = headers
+                .iter()
+                .map(|(name, value)| (header::HeaderName::from_static(name), value.parse().unwrap()))
+                .collect();
+            own_page(&method, path, &headers).is_ok()
+        };
+        let (path, host) = ("/api/v1/streams/a/clients/1", ("host", "relay:8080"));
+        let own = [host, ("origin", "http://relay:8080"), ("sec-fetch-site", "same-origin")];
+        assert!(asks(Method::DELETE, path, &own) && asks(Method::DELETE, path, &[host]), "curl, too");
+        assert!(asks(Method::DELETE, path, &[host, ("origin", "https://relay:8080")]), "behind a proxy");
+        for other in [
+            ("origin", "http://evil.example"),
+            ("origin", "http://relay:9090"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            assert!(!asks(Method::DELETE, path, &[host, other]), "{other:?}");
+            assert!(!asks(Method::POST, path, &[host, other]), "{other:?}");
+            assert!(asks(Method::GET, path, &[host, other]), "left to the other rules: {other:?}");
+            assert!(asks(Method::POST, "/socket.io/", &[host, other]), "likewise: {other:?}");
         }
     }
 

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::{
     App,
     api::asked,
+    control,
     refusal::Refusal,
     rows,
     select::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, RowQuery},
@@ -234,6 +235,7 @@ impl Page {
         detail.insert("subscribers".to_owned(), rows::subscriber_table(view).columnar().into());
         if let Some(clients) = self.clients(name) {
             detail.insert("clients".to_owned(), clients.into());
+            detail.insert("control".to_owned(), control::may_disconnect(&self.app).into());
         }
         detail.insert("history".to_owned(), rows::history(channel, seen, known.tick));
         if let Some(state) = state {

@@ -129,12 +129,39 @@ fn paths(schemas: &mut SchemaGenerator) -> Value {
     ] {
         add(path.to_owned(), operation(summary, Vec::new(), text(kind)));
     }
+    let itself = in_json(json!({ "type": "object" }));
+    add("/api/v1/openapi.json".to_owned(), operation("This description, OpenAPI 3.1.", Vec::new(), itself));
     let stream = json!({ "video/mp2t": {}, "application/octet-stream": {} });
     add(
         "/streams/{name}".to_owned(),
         operation("A stream, from now on until the client goes.", vec![name()], stream),
     );
+    all.insert(format!("{of_channel}/clients/{{id}}"), json!({ "delete": disconnect(schemas) }));
     all.into()
+}
+
+/// Disconnects a client: the only operation that changes something.
+fn disconnect(schemas: &mut SchemaGenerator) -> Value {
+    let id = json!({
+        "name": "id", "in": "path", "required": true, "schema": { "type": "integer" },
+        "description": "The client's id, from the list of clients.",
+    });
+    let client = in_json(schemas.subschema_for::<ClientRow<'_>>().to_value());
+    let summary = "Disconnects a client, with all its subscriptions.";
+    let mut operation = operation(summary, vec![name(), id], client);
+    operation["responses"]["200"]["description"] = "What it was.".into();
+    for (status, when) in [
+        ("400", "The id is no number."),
+        (
+            "403",
+            "`control = true` is not in `[http]`, or `list_clients` is `false`, or a page of another origin asks.",
+        ),
+        ("404", "There is no such channel, or it has no such client (any more)."),
+    ] {
+        let text = json!({ "text/plain": { "schema": { "type": "string" } } });
+        operation["responses"][status] = json!({ "description": when, "content": text });
+    }
+    operation
 }
 
 /// An operation whose answer has this content; all others are refusals.
@@ -251,7 +278,9 @@ fn query(name: &str, description: &str, schema: Value, required: bool) -> Value 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
+
+    use super::{super::routes, *};
 
     /// Calls this with each property's path and schema.
     fn properties(at: &str, value: &Value, each: &mut impl FnMut(&str, &Value)) {
@@ -278,6 +307,19 @@ mod tests {
             }
         });
         assert!(count > 150 && bare.is_empty(), "{count} keys, of which these are not: {bare:#?}");
+    }
+
+    #[test]
+    fn every_route_of_the_api_is_described_and_no_other() {
+        let description = description();
+        let described: BTreeSet<(&str, &str)> = description["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(path, _)| path.starts_with("/api/"))
+            .flat_map(|(path, item)| item.as_object().unwrap().keys().map(|method| (&**path, &**method)))
+            .collect();
+        assert_eq!(described, routes::api_paths().collect());
     }
 
     #[test]

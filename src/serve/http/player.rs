@@ -14,6 +14,7 @@ use std::{
 };
 
 use tokio::{net::TcpStream, time::timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::websocket::{self, Head};
 use crate::{
@@ -233,9 +234,11 @@ impl PlayerQueue {
 
     /// Serves the client until it ends.
     pub(super) async fn run(&self, patience: Patience) -> End {
+        let disconnection = self.disconnection();
         let end = tokio::select! {
             end = self.serve(patience) => end,
             () = self.gone() => End::Gone,
+            () = disconnection.cancelled() => End::Disconnected,
         };
         self.ended(end)
     }
@@ -243,16 +246,20 @@ impl PlayerQueue {
     /// Serves a client over a WebSocket until it ends. `early`: bytes that were already read from
     /// it.
     pub(super) async fn run_messages(&self, patience: Patience, early: Vec<u8>) -> End {
-        let peer = websocket::Peer::default();
+        let (peer, disconnection) = (websocket::Peer::default(), self.disconnection());
         let end = tokio::select! {
             end = self.serve(patience) => end,
             () = websocket::read(self, early, false, &peer) => End::Gone,
             () = websocket::ping(self, &peer) => End::Gone,
+            () = disconnection.cancelled() => End::Disconnected,
         };
-        if end == End::Done {
-            websocket::leave(self, &peer).await;
-        }
-        self.ended(end)
+        let end = self.ended(end);
+        websocket::leave(self, &peer, end).await;
+        end
+    }
+
+    fn disconnection(&self) -> CancellationToken {
+        self.state().policy.share.disconnection()
     }
 
     fn ended(&self, end: End) -> End {
@@ -261,6 +268,7 @@ impl PlayerQueue {
         match end {
             End::Behind => share.cut_off_behind(),
             End::Silent => share.cut_off_idle(),
+            End::Disconnected => share.cut_off_by_operator(),
             End::Done | End::Gone => {}
         }
         end

@@ -263,6 +263,7 @@ pub(super) async fn events(stream: TcpStream, order: PushOrder, hubs: &Hubs) {
         end = queue.write() => end,
         () = gone(&queue) => End::Gone,
         () = keep_alive(&queue) => End::Gone,
+        end = queue.disconnected() => end,
     };
     log(end, "server-sent events");
 }
@@ -276,10 +277,9 @@ pub(super) async fn frames(stream: TcpStream, early: Vec<u8>, order: PushOrder, 
         end = queue.write() => end,
         () = websocket::read(&*queue, early, deflated, &peer) => End::Gone,
         () = websocket::ping(&*queue, &peer) => End::Gone,
+        end = queue.disconnected() => end,
     };
-    if end == End::Done {
-        websocket::leave(&*queue, &peer).await;
-    }
+    websocket::leave(&*queue, &peer, end).await;
     log(end, "a WebSocket");
 }
 

@@ -28,8 +28,8 @@ pub(super) enum Refusal {
     Forbidden(String),
     /// 404: nothing has this path or name.
     NotFound(String),
-    /// 405: the server only supports reading.
-    Method(String),
+    /// 405: the path has other methods.
+    Method(String, Allow),
     /// 408: the request's body did not come in time.
     Late(String),
     /// 413: the request's body is too long.
@@ -44,6 +44,15 @@ pub(super) enum Refusal {
     Busy(String),
 }
 
+/// Methods of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Allow {
+    /// It can be read.
+    Get,
+    /// It can be removed.
+    Delete,
+}
+
 impl Refusal {
     /// The line for the client.
     pub(super) fn text(self) -> String {
@@ -55,7 +64,7 @@ impl Refusal {
             Refusal::Malformed(text) => (StatusCode::BAD_REQUEST, text),
             Refusal::Forbidden(text) => (StatusCode::FORBIDDEN, text),
             Refusal::NotFound(text) => (StatusCode::NOT_FOUND, text),
-            Refusal::Method(text) => (StatusCode::METHOD_NOT_ALLOWED, text),
+            Refusal::Method(text, _) => (StatusCode::METHOD_NOT_ALLOWED, text),
             Refusal::Late(text) => (StatusCode::REQUEST_TIMEOUT, text),
             Refusal::TooLong(text) => (StatusCode::PAYLOAD_TOO_LARGE, text),
             Refusal::Misdirected(text) => (StatusCode::MISDIRECTED_REQUEST, text),
@@ -98,14 +107,19 @@ impl From<registry::Stalled> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
+        let allow = match &self {
+            Refusal::Method(_, Allow::Get) => Some("GET, HEAD"),
+            Refusal::Method(_, Allow::Delete) => Some("DELETE"),
+            _ => None,
+        };
         let (status, text) = self.parts();
         let mut response = (status, format!("{text}\n")).into_response();
         let headers = response.headers_mut();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
         }
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        if let Some(allow) = allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         response
     }

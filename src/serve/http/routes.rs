@@ -8,14 +8,14 @@ use axum::{
     http::{HeaderMap, Method, Uri, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{MethodRouter, delete, get},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    App, answers, api, cors, encoding, group, host, live, openapi, page, players, push,
-    refusal::Refusal,
+    App, answers, api, control, cors, encoding, group, host, live, openapi, page, players, push,
+    refusal::{Allow, Refusal},
     socketio, status, stream,
     via::{Door, Via},
 };
@@ -26,6 +26,45 @@ use crate::{
     shares::Resource,
 };
 
+/// A route of the API: its path, the method that [`openapi`] describes, and its handlers.
+pub(super) type ApiRoute = (&'static str, &'static str, MethodRouter<App>);
+
+/// Answers that may be long.
+fn api_answers() -> [ApiRoute; 11] {
+    [
+        ("/api/v1/streams", "get", get(streams)),
+        ("/api/v1/channels", "get", get(api::channels)),
+        ("/api/v1/streams/{name}/flows", "get", get(api::flows)),
+        ("/api/v1/streams/{name}/clients", "get", get(api::clients)),
+        (
+            "/api/v1/streams/{name}/clients/{id}",
+            "delete",
+            delete(control::disconnect).fallback(control::not_so),
+        ),
+        ("/api/v1/streams/{name}/legs", "get", get(api::legs)),
+        ("/api/v1/streams/{name}/outputs", "get", get(api::outputs)),
+        ("/api/v1/streams/{name}/subscribers", "get", get(api::subscribers)),
+        ("/api/v1/history", "get", get(api::history)),
+        ("/api/v1/events", "get", get(api::events)),
+        ("/api/v1/losses", "get", get(api::losses)),
+    ]
+}
+
+/// Answers that are short, or written as they are generated.
+fn api_streams() -> [ApiRoute; 2] {
+    [("/api/v1/live", "get", get(live::live)), ("/api/v1/openapi.json", "get", get(openapi::openapi))]
+}
+
+fn add(router: Router<App>, routes: impl IntoIterator<Item = ApiRoute>) -> Router<App> {
+    routes.into_iter().fold(router, |router, (path, _, handlers)| router.route(path, handlers))
+}
+
+/// The paths of the API, each with its method.
+#[cfg(test)]
+pub(super) fn api_paths() -> impl Iterator<Item = (&'static str, &'static str)> {
+    api_answers().into_iter().chain(api_streams()).map(|(path, method, _)| (path, method))
+}
+
 /// The routes, and the handle of Socket.IO, which must be closed at the end.
 pub(super) fn router(app: App) -> (Router, socketio::Handle) {
     let bound = middleware::from_fn_with_state(app.answers.clone(), answers::bound);
@@ -33,24 +72,14 @@ pub(super) fn router(app: App) -> (Router, socketio::Handle) {
     let router = Router::new()
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
-        .route("/playlist.m3u", get(players::playlist))
-        .route("/api/v1/streams", get(streams))
-        .route("/api/v1/channels", get(api::channels))
-        .route("/api/v1/streams/{name}/flows", get(api::flows))
-        .route("/api/v1/streams/{name}/clients", get(api::clients))
-        .route("/api/v1/streams/{name}/{part}", get(api::part))
-        .route("/api/v1/history", get(api::history))
-        .route("/api/v1/events", get(api::events))
-        .route("/api/v1/losses", get(api::losses))
-        // These answers may be long.
-        .route_layer(bound);
-    let router = page::mount(router)
+        .route("/playlist.m3u", get(players::playlist));
+    let router = add(router, api_answers()).route_layer(bound);
+    let router = page::mount(add(router, api_streams()))
+        .route("/api/v1/streams/{name}/{part}", get(api::no_part))
         .route("/", get(index))
         .route("/status", get(status::page))
         .route("/status/", get(status::page))
         .route("/healthz", get(health))
-        .route("/api/v1/live", get(live::live))
-        .route("/api/v1/openapi.json", get(openapi::openapi))
         .route("/streams/", get(stream::named))
         .route("/streams/{*name}", get(stream::named))
         .route("/ws/{*target}", get(push::websocket))
@@ -115,6 +144,9 @@ async fn contents(app: &App, for_operators: bool) -> String {
         "/api/v1/streams/NAME/flows",
         "its flows (?search= &sort= &format=csv); likewise clients, legs, outputs, subscribers",
     );
+    if control::may_disconnect(app) {
+        line("DELETE /api/v1/streams/NAME/clients/ID", "disconnects one of its clients");
+    }
     line("/api/v1/history?channel=NAME", "its last ten minutes, as JSON or CSV");
     line("/api/v1/events", "what happened, and what to do, as JSON or CSV");
     line("/api/v1/losses", "what was lost lately, and why, as JSON or CSV");
@@ -204,5 +236,5 @@ async fn not_found(uri: Uri) -> Refusal {
 }
 
 async fn method_not_allowed(method: Method) -> Refusal {
-    Refusal::Method(format!("method {method}: expected GET or HEAD"))
+    Refusal::Method(format!("method {method}: expected GET or HEAD"), Allow::Get)
 }

@@ -315,8 +315,10 @@ pub(super) struct SubscriberRow {
     closed: u64,
     /// Clients disconnected because they were too far behind.
     cut_off_lag: u64,
-    /// Clients disconnected because they took nothing.
+    /// Clients disconnected because their stream was silent for too long.
     cut_off_idle: u64,
+    /// Clients disconnected by an operator.
+    cut_off_operator: u64,
 }
 
 /// The subscribers of a channel, by transport.
@@ -331,6 +333,7 @@ pub(super) fn subscriber_table(view: &ChannelView) -> Table<SubscriberRow> {
         closed: state.dropped.closed,
         cut_off_lag: state.cut_off.lag,
         cut_off_idle: state.cut_off.idle,
+        cut_off_operator: state.cut_off.operator,
     });
     Table::whole("subscribers", rows.collect())
 }
@@ -352,19 +355,28 @@ pub(super) struct ClientRow<'a> {
     bytes: u64,
     /// Packets that it was too slow for.
     missed: u64,
+    /// Its id, by which it can be disconnected; unique while the relay runs.
+    id: u64,
 }
 
 /// The table of these clients.
 pub(super) fn client_table<'a>(page: &Page<'a, ClientState>) -> Table<ClientRow<'a>> {
-    page.table("clients", |client| ClientRow {
-        address: &client.who.address,
-        transport: client.transport.as_str(),
-        agent: client.who.agent.as_deref(),
-        since: client.since,
-        packets: client.packets,
-        bytes: client.bytes,
-        missed: client.missed,
-    })
+    page.table("clients", ClientRow::of)
+}
+
+impl<'a> ClientRow<'a> {
+    pub(super) fn of(client: &'a ClientState) -> ClientRow<'a> {
+        ClientRow {
+            address: &client.who.address,
+            transport: client.transport.as_str(),
+            agent: client.who.agent.as_deref(),
+            since: client.since,
+            packets: client.packets,
+            bytes: client.bytes,
+            missed: client.missed,
+            id: client.id,
+        }
+    }
 }
 
 /// Something that happened; times in milliseconds since the Unix epoch.

@@ -286,11 +286,20 @@ impl Subscriptions {
     }
 }
 
-/// Passes the queue's chunks to the library.
+/// Serves a client until it ends, or an operator disconnects it.
 async fn write(socket: SocketRef, queue: Arc<PushQueue>) {
+    tokio::select! {
+        () = pass(&socket, &queue) => {}
+        _ = queue.disconnected() => {}
+    }
+    let _ = socket.disconnect(); // the client may have gone
+}
+
+/// Passes the queue's chunks to the library.
+async fn pass(socket: &SocketRef, queue: &PushQueue) {
     while let Some(chunk) = queue.next().await {
         for update in &chunk.updates {
-            match timeout(PUSH_STALL_MAX, emit(&socket, update)).await {
+            match timeout(PUSH_STALL_MAX, emit(socket, update)).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(_) => {
@@ -301,7 +310,6 @@ async fn write(socket: SocketRef, queue: Arc<PushQueue>) {
             }
         }
     }
-    let _ = socket.disconnect(); // the client may have gone
 }
 
 /// Returns whether the client is still connected.

@@ -99,6 +99,7 @@ mod tests {
     fn clients_stand_in_rows_as_scripts_for_udpxy_expect_them() {
         let who = Who { address: "10.0.0.7:40000".to_owned(), agent: None };
         let client = ClientState {
+            id: 1,
             transport: Transport::Http,
             who,
             since: 1_000,

@@ -35,7 +35,7 @@ use crate::{
     },
     serve::{
         listen,
-        queue::{ClientQueue, Policy},
+        queue::{ClientQueue, End, Policy},
     },
 };
 
@@ -99,12 +99,18 @@ pub(super) struct Peer {
     closed: AtomicBool,
 }
 
-/// Ends the connection after the last message, with a close frame if none was sent.
-pub(super) async fn leave<P: Policy>(far: &ClientQueue<P>, peer: &Peer) {
+/// Ends the connection after the last message, with a close frame if none was sent. A client that
+/// has not taken all messages, or has gone, only sees the end of the connection.
+pub(super) async fn leave<P: Policy>(far: &ClientQueue<P>, peer: &Peer, end: End) {
+    let code = match end {
+        End::Done => CloseCode::Away,
+        End::Disconnected if far.is_clear() => CloseCode::Policy,
+        _ => return,
+    };
     let Ok(stream) = far.stream() else { return };
     if !peer.closed.load(Ordering::Relaxed) {
         // A client without room for it sees the end of the connection.
-        let _ = stream.try_write(&close(CloseCode::Away));
+        let _ = stream.try_write(&close(code));
     }
     listen::part(stream).await;
 }

@@ -75,8 +75,9 @@ impl PushQueue {
     /// Adds a subscription.
     pub(super) fn add(self: &Arc<Self>, share: Share, hub: mpsc::Sender<HubCommand>) -> Member {
         let mut state = self.state();
-        let Subscriptions { who, list, next_id, .. } = &mut state.policy;
+        let Subscriptions { who, disconnection, list, next_id, .. } = &mut state.policy;
         share.introduce(who.clone());
+        share.disconnects(disconnection);
         let member = Member { queue: Arc::downgrade(self), id: *next_id };
         *next_id += 1;
         list.push(Subscription {
@@ -244,6 +245,16 @@ impl PushQueue {
         for subscription in &self.state().policy.list {
             subscription.share.cut_off_behind();
         }
+    }
+
+    /// Returns when an operator disconnects the client, and counts that.
+    pub(in crate::serve) async fn disconnected(&self) -> End {
+        let disconnection = self.state().policy.disconnection.clone();
+        disconnection.cancelled().await;
+        for subscription in &self.state().policy.list {
+            subscription.share.cut_off_by_operator();
+        }
+        End::Disconnected
     }
 
     /// The next chunk, for clients without a socket here. `None`: everything has ended.

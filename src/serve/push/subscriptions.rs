@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{chunk::EncodedChunk, message::Range, options::SubscribeOptions, position::Position};
 use crate::{
@@ -54,6 +55,8 @@ pub(in crate::serve) struct Tally {
 #[derive(Debug)]
 pub(in crate::serve) struct Subscriptions {
     pub(super) who: Who,
+    /// Cancelled when an operator disconnects the client.
+    pub(super) disconnection: CancellationToken,
     pub(super) list: Vec<Subscription>,
     pub(super) next_id: u64,
     pub(super) missed: MissedFlows,
@@ -172,7 +175,8 @@ impl Policy for Subscriptions {
 impl Subscriptions {
     /// Creates the state without subscriptions.
     pub(super) fn new(who: Who) -> Subscriptions {
-        Subscriptions { who, list: Vec::new(), next_id: 0, missed: MissedFlows::default() }
+        let disconnection = CancellationToken::new();
+        Subscriptions { who, disconnection, list: Vec::new(), next_id: 0, missed: MissedFlows::default() }
     }
 
     /// The subscription with this id.

@@ -8,13 +8,13 @@ use std::{
 use serde_json::json;
 use tokio::{
     net::TcpStream,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, command::Command};
 use crate::{
-    limits::{PUSH_STALL_MAX, SUBSCRIPTIONS_MAX, TCP_HANDSHAKE_TIMEOUT, TCP_LINE_BYTES_MAX},
+    limits::{PUSH_STALL_MAX, REFUSAL_LINGER, SUBSCRIPTIONS_MAX, TCP_HANDSHAKE_TIMEOUT, TCP_LINE_BYTES_MAX},
     registry::{
         Joining,
         audience::{Transport, Who},
@@ -74,8 +74,15 @@ impl Connection {
             end = queue.write() => end,
             () = self.read() => End::Gone,
             () = stopped_idle(&stop, &queue) => End::Gone,
+            end = queue.disconnected() => end,
         };
-        if end == End::Done
+        if end == End::Disconnected {
+            self.answer(Err("an operator has disconnected this client".to_owned()));
+            queue.close();
+            // A client that takes nothing sees the end of the connection.
+            let _ = timeout(REFUSAL_LINGER, queue.write()).await;
+        }
+        if matches!(end, End::Done | End::Disconnected)
             && let Ok(stream) = queue.stream()
         {
             listen::part(stream).await;

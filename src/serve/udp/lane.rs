@@ -32,6 +32,8 @@ pub(super) type Strays = mpsc::Sender<(SocketAddr, Vec<u8>)>;
 pub(super) enum End {
     /// The channel has ended.
     Channel,
+    /// An operator has disconnected the subscriber.
+    Disconnected,
     /// ICMP reports that the subscriber is gone.
     Unreachable,
 }
@@ -80,10 +82,15 @@ pub(super) async fn feed(
     };
     let (mut reader, share) = (subscription.reader, subscription.share);
     share.introduce(Who::new(Some(to), None));
+    let disconnection = share.disconnection();
     let (mut next, to, mut sends) = (reader.number(), SockAddr::from(to), SendBatch::new());
     loop {
         let sent = tokio::select! {
             biased;
+            () = disconnection.cancelled() => {
+                share.cut_off_by_operator();
+                return End::Disconnected;
+            }
             ready = socket.ready(Interest::READABLE | Interest::ERROR) => {
                 ready.and_then(|ready| receive(socket, ready, strays))
             }

@@ -201,7 +201,7 @@ impl Running {
         }
         self.feeds.remove(&at);
         match end {
-            End::Channel => self.tell_end(at),
+            End::Channel | End::Disconnected => self.tell_end(at),
             End::Unreachable => {
                 debug!("{at} is not there any more: its subscription ends");
                 self.requests.count(Outcome::Unreachable.as_str());
