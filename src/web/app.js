@@ -16,7 +16,7 @@ import { hold } from './thumbs.js';
 const events = allEvents();
 let detail = null;
 let frozen = false;
-let frozenAt = '';
+let frozenAt = 0;
 let connection = ['connecting', 'stale'];
 
 function draw(fresh) {
@@ -37,21 +37,32 @@ function draw(fresh) {
 
 function drawConnection() {
   const [text, kind] = connection;
-  setText(byId('live-text'), frozen ? `frozen at ${frozenAt}` : text);
+  setText(byId('live-text'), frozen ? `frozen at ${clock(frozenAt)}` : text);
   setAttribute(byId('live'), 'data-kind', frozen ? 'frozen' : kind);
   const stale = kind === 'stale' && state.tick > 0;
   setAttribute(document.body, 'data-stale', stale ? '' : null);
   setAttribute(document.body, 'data-still', stale || frozen || kind === 'paused' ? '' : null);
-  if (byId('banner').hidden === stale) byId('banner').hidden = !stale;
-  if (stale) setText(byId('banner-text'), `The relay does not answer. What stands here is of ${clock(Date.now() - age() * 1000)}.`);
+  drawBanner(stale);
+}
+
+/** Why nothing moves, and for how long; a reader of the page hears the first part alone. */
+function drawBanner(stale) {
+  const at = stale ? Date.now() - age() * 1000 : frozenAt;
+  byId('banner').hidden = !stale && !frozen;
+  byId('thaw').hidden = !frozen;
+  setAttribute(byId('banner'), 'data-kind', stale ? 'stale' : 'frozen');
+  setText(byId('banner-text'), stale ? `The relay does not answer. What stands here is of ${clock(at)}.` : frozen ? `Frozen at ${clock(at)}; the relay goes on.` : '');
+  setText(byId('banner-age'), stale || frozen ? `${time(Math.max(0, Math.round((Date.now() - at) / 1000)))} ago` : '');
 }
 
 function freeze() {
   frozen = !frozen;
-  frozenAt = new Date().toTimeString().slice(0, 8);
+  frozenAt = Date.now();
   hold(frozen);
   setAttribute(byId('freeze'), 'aria-pressed', frozen);
   setText(byId('freeze-word'), frozen ? 'Go on' : 'Freeze');
+  // The button to go on vanishes.
+  if (document.activeElement === byId('thaw')) byId('freeze').focus();
   drawConnection();
   draw(false);
 }
@@ -125,6 +136,8 @@ search.addEventListener('input', debounced(120, () => show({ search: search.valu
 byId('sort').addEventListener('change', (event) => show({ sort: event.target.value }));
 byId('channels-more').addEventListener('click', () => search.focus());
 byId('freeze').addEventListener('click', freeze);
+byId('thaw').addEventListener('click', freeze);
+setInterval(() => frozen && drawConnection(), 1000);
 byId('help-open').addEventListener('click', help);
 window.addEventListener('hashchange', route);
 listenToChoices(() => state.totals && drawView(state.totals.channels));
@@ -139,6 +152,7 @@ listen({
   i: withFilm((film) => film.toggleFloating()),
   F: withFilm((film) => film.toggleFull()),
   f: freeze,
+  r: () => (detail ? detail.reset() : false),
   t: nextTheme,
   '?': help,
   Escape: leave,

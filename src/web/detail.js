@@ -1,13 +1,15 @@
 // One channel in full: how it is and why, its film, its charts, and its tables.
 
 import { byId, h, setAttribute, setText } from './dom.js';
-import { count, bits, packets, plural, time } from './format.js';
+import { bits, clock, count, packets, plural, time } from './format.js';
 import { Chart } from './charts.js';
 import { Events } from './events.js';
 import { OneFlow } from './flow.js';
 import { Flows } from './flows.js';
 import { icon, setIcon } from './icons.js';
-import { CLIENT_COLUMNS, LEG_COLUMNS, OUTPUT_COLUMNS, Pairs, SUBSCRIBER_COLUMNS, SmallTable } from './tables.js';
+import { disconnect } from './operator.js';
+import { counted, reset, since } from './since.js';
+import { CLIENT_ACTS, CLIENT_COLUMNS, LEG_COLUMNS, OUTPUT_COLUMNS, Pairs, SUBSCRIBER_COLUMNS, SmallTable } from './tables.js';
 import { Film } from './video.js';
 import { bar, recentOf, strip } from './strip.js';
 import { isFilm, kindOf } from './channels.js';
@@ -37,6 +39,9 @@ export class Detail {
     this.playWord = h('span', {}, 'Play');
     this.play = h('button', { type: 'button', class: 'primary', hidden: true, 'aria-keyshortcuts': 'p', on: { click: () => this.togglePlay() } }, this.playIcon, this.playWord);
     this.copy = h('button', { type: 'button', title: 'Address, QR code, commands', on: { click: () => share(this.about) } }, icon('share'), 'Copy');
+    this.resetWord = h('span', {}, 'Reset counters');
+    this.resets = h('button', { type: 'button', 'aria-keyshortcuts': 'r', 'aria-pressed': 'false', title: 'Count from now on, in this page alone (r)', on: { click: () => this.reset() } }, this.resetWord);
+    this.counted = h('p', { class: 'counted', role: 'status' });
     this.facts = new Map();
     this.factList = h('dl', { class: 'facts' });
     this.strip = strip();
@@ -48,8 +53,10 @@ export class Detail {
     this.legs = new SmallTable('Inputs', part('legs'), LEG_COLUMNS, 'No inputs.');
     this.outputs = new SmallTable('Outputs', part('outputs'), OUTPUT_COLUMNS, 'No UDP outputs are configured.');
     this.subscribers = new SmallTable('Subscribers', part('subscribers'), SUBSCRIBER_COLUMNS, 'Nobody has subscribed yet.');
-    this.clients = new SmallTable('Clients', part('clients'), CLIENT_COLUMNS, 'Nobody is here at present.');
-    this.counters = new Pairs('Counters since the start');
+    const clients = (columns) => new SmallTable('Clients', part('clients'), columns, 'Nobody is here at present.', (client) => disconnect(name, client, () => this.clients.heading.focus()));
+    this.clients = clients(CLIENT_COLUMNS);
+    this.actors = () => clients(CLIENT_ACTS);
+    this.counters = new Pairs('Counters');
     this.build();
     this.listen = () => this.charts.concat(this.oneFlow.chart ?? []).forEach((chart) => chart.recolour());
     document.addEventListener('themechange', this.listen);
@@ -63,7 +70,7 @@ export class Detail {
     this.missing = h('p', { class: 'empty', hidden: true }, 'There is no such channel at present.');
     this.rest = h(
       'div',
-      {},
+      { class: 'rest' },
       h('div', { class: 'detail-now while-heard' }, h('div', { class: 'panel' }, h('h2', {}, 'Rescued and lost, last 60 s'), this.strip.element), h('div', { class: 'panel' }, h('h2', {}, 'Packets, last 60 s'), this.bar.element), this.factList),
       this.filmPlace,
       this.chartsSection(),
@@ -77,9 +84,10 @@ export class Detail {
       this.counters.element,
     );
     this.flows.element.classList.add('while-heard');
+    this.all = h('button', { type: 'button', class: 'all', 'aria-expanded': 'false', on: { click: () => this.showAll() } }, 'Show its inputs, counters and past');
     const back = h('a', { class: 'button back', href: '#/', 'aria-keyshortcuts': 'Escape' }, icon('back'), 'Channels');
     this.heading = h('h1', { id: 'detail-name', tabindex: '-1' }, this.name);
-    byId('detail').replaceChildren(h('div', { class: 'detail-head' }, back, this.heading, this.state, h('span', { class: 'grow' }), this.copy, this.play), this.reasons, this.missing, this.rest);
+    byId('detail').replaceChildren(h('div', { class: 'detail-head' }, back, this.heading, this.state, h('span', { class: 'grow' }), this.resets, this.copy, this.play), this.reasons, this.missing, this.all, this.counted, this.rest);
   }
 
   chartsSection() {
@@ -96,6 +104,30 @@ export class Detail {
     const csv = h('a', { class: 'button', href: history, download: true }, icon('download'), 'CSV');
     this.course = h('section', { 'aria-label': 'Charts' }, h('div', { class: 'section-head' }, h('h2', {}, 'Charts'), choice, csv), h('div', { class: 'charts' }, ...this.charts.map((chart) => chart.element)));
     return this.course;
+  }
+
+  /** Of a silent channel the cause stands there alone, until somebody wants more. */
+  showAll() {
+    const shown = this.all.getAttribute('aria-expanded') !== 'true';
+    setAttribute(this.all, 'aria-expanded', shown);
+    setText(this.all, shown ? 'Show the cause alone' : 'Show its inputs, counters and past');
+    byId('detail').classList.toggle('shows-all', shown);
+  }
+
+  /** Counts from now on, or shows all again. */
+  async reset() {
+    const { known } = this;
+    if (!known?.detail?.counters) return;
+    await reset(known.detail);
+    this.draw(known);
+  }
+
+  drawReset() {
+    const at = since(this.name);
+    setAttribute(this.resets, 'aria-pressed', at > 0);
+    setText(this.resetWord, at ? 'Show all again' : 'Reset counters');
+    setText(this.counted, at ? `Counters and tables count since ${clock(at)}, in this page alone.` : '');
+    this.counters.say(at ? `Counters since ${clock(at)}` : 'Counters since the start');
   }
 
   /** Opens one flow, or with '' none. */
@@ -117,11 +149,14 @@ export class Detail {
   }
 
   draw(state) {
-    const { detail } = state;
-    if (!detail || detail.name !== this.name) return;
-    this.missing.hidden = !detail.missing;
-    this.rest.hidden = Boolean(detail.missing);
-    if (detail.missing) return;
+    if (state.detail?.name !== this.name) return;
+    this.known = state;
+    const { missing } = state.detail;
+    this.missing.hidden = !missing;
+    this.rest.hidden = Boolean(missing);
+    if (missing) return;
+    const detail = counted(state.detail);
+    this.drawReset();
     this.drawHead(detail);
     // Of a channel that was silent all the time there is nothing to see but why.
     const { columns } = detail.history;
@@ -133,13 +168,19 @@ export class Detail {
     this.legs.draw(detail.legs, detail.legs.address.length);
     this.outputs.draw(detail.outputs, detail.outputs.address.length);
     this.subscribers.draw(detail.subscribers, detail.subscribers.transport.length, (columns, row) => columns.joined[row] > 0);
-    this.drawClients(detail.clients);
+    this.drawClients(detail);
     this.drawCounters(detail);
     this.events.draw(state.events, this.name);
   }
 
   /** Those who missed most, then the newest; none where the relay only counts them. */
-  drawClients(clients) {
+  drawClients({ clients, control }) {
+    if (control && this.actors) {
+      const { element } = this.clients;
+      this.clients = this.actors();
+      this.actors = null;
+      element.replaceWith(this.clients.element);
+    }
     this.clients.element.hidden = !clients;
     if (!clients) return;
     this.clients.draw(clients, clients.address.length);
@@ -192,7 +233,7 @@ export class Detail {
 
   drawCounters({ counters, rejects }) {
     const useless = Object.entries(rejects).map(([name, value]) => [`of no use: ${name}`, value]);
-    const shown = Object.entries(counters).concat(useless).filter(([, value]) => value > 0);
+    const shown = Object.entries(counters).concat(useless);
     this.counters.draw(Object.fromEntries(shown.map(([name, value]) => [name.replaceAll('_', ' '), value])));
   }
 
@@ -203,5 +244,6 @@ export class Detail {
     this.oneFlow.end();
     byId('detail').replaceChildren();
     byId('detail').removeAttribute('data-health');
+    byId('detail').classList.remove('shows-all');
   }
 }

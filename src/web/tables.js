@@ -1,23 +1,27 @@
 // Plain tables of a channel's detail: inputs, outputs, subscribers, clients, counters.
 
-import { arrange, h, setText } from './dom.js';
-import { bytes, clock, count, program, time } from './format.js';
+import { arrange, h, setAttribute, setText } from './dom.js';
+import { bytes, clock, count, time } from './format.js';
+import { icon } from './icons.js';
+import { clientOf } from './operator.js';
 
 /** A table with a heading and a link to the same as CSV; its columns are [{ label, text(columns,
- * row) }]. */
+ * row) }]. A column with `of(columns, row)` has a button in each row, which calls `act` with that. */
 export class SmallTable {
-  constructor(title, csv, columns, empty) {
+  constructor(title, csv, columns, empty, act) {
     this.columns = columns;
+    this.act = act;
     this.body = h('tbody');
     this.rows = [];
     const head = h('tr', {}, ...columns.map(({ label, number }) => h('th', { scope: 'col', class: number ? 'number' : null }, label)));
+    this.heading = h('h2', { tabindex: '-1' }, title);
     this.table = h('table', {}, h('caption', { class: 'hidden' }, title), h('thead', {}, head), this.body);
     this.none = h('p', { class: 'empty' }, empty);
     this.note = h('p', { class: 'note', hidden: true });
     this.element = h(
       'section',
       { class: 'small-table', 'aria-label': title },
-      h('div', { class: 'section-head' }, h('h2', {}, title), csv ? h('a', { class: 'button', href: csv, download: true }, 'CSV') : null),
+      h('div', { class: 'section-head' }, this.heading, csv ? h('a', { class: 'button', href: csv, download: true }, 'CSV') : null),
       h('div', { class: 'scroll-x', tabindex: '0', role: 'group', 'aria-label': title }, this.table),
       this.none,
       this.note,
@@ -35,7 +39,13 @@ export class SmallTable {
     const shown = [...Array(length).keys()].filter((row) => wanted(columns, row));
     while (this.rows.length < shown.length) this.rows.push(this.makeRow());
     shown.forEach((row, index) => {
-      this.columns.forEach(({ text }, column) => setText(this.rows[index].cells[column], text(columns, row)));
+      this.columns.forEach(({ label, text, of }, column) => {
+        const cell = this.rows[index].cells[column];
+        if (!of) return setText(cell, text(columns, row));
+        const [button] = cell.children;
+        button.about = of(columns, row);
+        return setAttribute(button, 'aria-label', `${label} ${button.about.address}`);
+      });
     });
     arrange(this.body, this.rows.slice(0, shown.length).map((row) => row.element));
     if (this.none.hidden !== shown.length > 0) this.none.hidden = shown.length > 0;
@@ -43,8 +53,12 @@ export class SmallTable {
   }
 
   makeRow() {
-    const kind = ({ number, mono }) => (number ? 'number' : mono ? 'mono-cell' : null);
-    const cells = this.columns.map((column) => h('td', { 'data-label': column.label, class: kind(column) }));
+    const kind = ({ number, mono, of }) => (number ? 'number' : mono ? 'mono-cell' : of ? 'act' : null);
+    const cells = this.columns.map((column) => {
+      const cell = h('td', { 'data-label': column.label, class: kind(column) });
+      if (column.of) cell.append(h('button', { type: 'button', class: 'only-icon plain', title: column.label, on: { click: ({ currentTarget }) => this.act(currentTarget.about) } }, icon('close')));
+      return cell;
+    });
     return { element: h('tr', {}, ...cells), cells };
   }
 }
@@ -81,30 +95,41 @@ export const SUBSCRIBER_COLUMNS = [
   number('Packets', 'packets'),
   number('Bytes', 'bytes', bytes),
   { label: 'Missed', number: true, text: (c, row) => count(c.lagged[row] + c.closed[row]) },
-  { label: 'Cut off', number: true, text: (c, row) => count(c.cut_off_lag[row] + c.cut_off_idle[row]) },
+  { label: 'Cut off', number: true, text: (c, row) => count(c.cut_off_lag[row] + c.cut_off_idle[row] + c.cut_off_operator[row]) },
 ];
 
 export const CLIENT_COLUMNS = [
   address('Client'),
-  { label: 'By', text: (c, row) => [c.transport[row], program(c.agent[row] ?? '')].filter(Boolean).join(', ') },
+  { label: 'By', text: (c, row) => clientOf(c, row).by },
   { label: 'Since', number: true, text: (c, row) => clock(c.since[row]) },
   number('Packets', 'packets'),
   number('Bytes', 'bytes', bytes),
   number('Missed', 'missed'),
 ];
 
+/** Where operators may act. */
+export const CLIENT_ACTS = [...CLIENT_COLUMNS, { label: 'Disconnect', of: clientOf }];
+
 /** Names and numbers, side by side as long as there is room. */
 export class Pairs {
   constructor(title) {
     this.list = h('dl', { class: 'pairs' });
     this.values = new Map();
-    this.element = h('section', { 'aria-label': title }, h('div', { class: 'section-head' }, h('h2', {}, title)), this.list);
+    this.title = h('h2', {}, title);
+    this.element = h('section', { 'aria-label': title }, h('div', { class: 'section-head' }, this.title), this.list);
   }
 
-  /** Draws { name: number }; what once was there stays. */
+  /** Sets the heading. */
+  say(title) {
+    setText(this.title, title);
+    setAttribute(this.element, 'aria-label', title);
+  }
+
+  /** Draws { name: number }, of which nought is left out; what once was there stays. */
   draw(pairs) {
     for (const [name, value] of Object.entries(pairs)) {
       if (!this.values.has(name)) {
+        if (value === 0) continue;
         const cell = h('dd');
         this.values.set(name, cell);
         this.list.append(h('div', {}, h('dt', {}, name), cell));

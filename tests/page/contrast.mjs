@@ -46,7 +46,7 @@ function contrast(one, other, theme) {
 }
 
 const used = (property) => new Set(sheets.flatMap((sheet) => [...sheet.matchAll(new RegExp(`(?<![\\w-])(?:${property}):[^;}]*`, 'g'))].flatMap(([text]) => [...text.matchAll(/var\(--([\w-]+)\)/g)].map(([, name]) => name))));
-const texts = [...used('color')].filter((name) => tokens.has(name) && name !== 'on-accent' && name !== 'line');
+const texts = [...used('color')].filter((name) => tokens.has(name) && !name.startsWith('on-') && name !== 'line');
 const shapes = [...used('fill|stroke|background|border|border-color|stop-color|outline')].filter((name) => tokens.has(name) && ![...GROUND_ONLY, ...SEPARATORS].includes(name));
 // What only the charts' canvas has: lines, not text.
 const probes = new Set([...sheets.join('\n').matchAll(/\.probe-[\w-]+ \{ color: var\(--([\w-]+)\)/g)].map(([, name]) => name));
@@ -63,6 +63,7 @@ const check = (name, ground, least) => {
 };
 for (const name of written) for (const ground of GROUNDS) check(name, ground, 4.5);
 check('on-accent', 'accent', 4.5);
+check('on-danger', 'silent', 4.5);
 for (const name of shapes) for (const ground of ON_PANEL.includes(name) ? ['panel'] : GROUNDS) check(name, ground, 3);
 for (const name of probes) if (name !== 'line') check(name, 'panel', 3);
 assert.deepEqual(failures, []);

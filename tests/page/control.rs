@@ -1,5 +1,5 @@
-//! What operators may do: clients of every kind are disconnected by the API, only where the
-//! configuration allows it, and never by a page of another site.
+//! What operators may do: clients of every kind are disconnected by the API and by the page, only
+//! where the configuration allows it, and never by a page of another site.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::SCRIPTS;
+use super::{SCRIPTS, check, have_browser};
 use crate::{
     Script,
     common::{PATIENCE, Running, free_port, get, group, have, have_npm, metric, tidecast, until},
@@ -74,7 +74,8 @@ fn curl(method: &str, http: SocketAddr, path: &str, more: &[&str]) -> (u16, Stri
 
 #[test]
 fn an_operator_disconnects_clients_of_every_kind_and_no_other() {
-    if !have("curl") || !have("node") || !["ws", "eventsource", "socket.io-client"].into_iter().all(have_npm) {
+    if !have("curl") || !have("node") || !["ws", "eventsource", "socket.io-client"].into_iter().all(have_npm)
+    {
         return;
     }
     let relay = serve("control = true");
@@ -123,7 +124,9 @@ fn an_operator_disconnects_clients_of_every_kind_and_no_other() {
     for line in [&events, &relay.running.stderr()] {
         assert!(line.matches("operator").count() >= 6, "{line}");
     }
-    assert!(events.contains("(http, curl/") && events.contains("was disconnected by an operator at 127.0.0.1:"));
+    assert!(
+        events.contains("(http, curl/") && events.contains("was disconnected by an operator at 127.0.0.1:")
+    );
 }
 
 #[test]
@@ -132,7 +135,9 @@ fn nobody_is_disconnected_unless_the_operator_allows_it() {
         return;
     }
     let path = "/api/v1/streams/main/clients/1";
-    for (lines, key) in [("", "control = true in [http]"), ("control = true\nlist_clients = false", "list_clients")] {
+    for (lines, key) in
+        [("", "control = true in [http]"), ("control = true\nlist_clients = false", "list_clients")]
+    {
         let relay = serve(lines);
         let (status, why) = curl("DELETE", relay.http, path, &[]);
         assert!(status == 403 && why.contains(key), "{status} {why}");
@@ -164,10 +169,14 @@ fn a_page_of_another_site_disconnects_nobody_and_other_requests_are_refused_in_w
         "Sec-Fetch-Site: same-site",
     ] {
         let (status, why) = curl("DELETE", http, &path, &["-H", header]);
-        assert!(status == 403 && why.contains("expected one of this relay's own pages"), "{header}: {status} {why}");
+        assert!(
+            status == 403 && why.contains("expected one of this relay's own pages"),
+            "{header}: {status} {why}"
+        );
     }
     // What a page asks beforehand; "*" in origins admits reading alone.
-    let asks = ["-D", "-", "-H", "Origin: http://evil.example", "-H", "Access-Control-Request-Method: DELETE"];
+    let asks =
+        ["-D", "-", "-H", "Origin: http://evil.example", "-H", "Access-Control-Request-Method: DELETE"];
     let (_, head) = curl("OPTIONS", http, &path, &asks);
     assert!(head.to_lowercase().contains("access-control-allow-methods: get,head\r\n"), "{head}");
     for (method, path, status, expected) in [
@@ -188,4 +197,35 @@ fn a_page_of_another_site_disconnects_nobody_and_other_requests_are_refused_in_w
     let own = [format!("Origin: http://{http}"), "Sec-Fetch-Site: same-origin".to_owned()];
     let (status, body) = curl("DELETE", http, &path, &["-H", &own[0], "-H", &own[1]]);
     assert_eq!(status, 200, "{body}");
+}
+
+#[test]
+fn the_page_disconnects_a_client_after_asking_and_only_where_it_may() {
+    if !have_browser() || !have("curl") {
+        return;
+    }
+    for allowed in [true, false] {
+        let relay = serve(&format!("control = {allowed}"));
+        let players: Vec<Running> = ["first", "second"]
+            .into_iter()
+            .map(|agent| {
+                let mut curl = Command::new("curl");
+                curl.args([
+                    "-sN",
+                    "-A",
+                    agent,
+                    &format!("http://{}/streams/main", relay.http),
+                    "-o",
+                    "/dev/null",
+                ]);
+                Running::start(curl)
+            })
+            .collect();
+        let target = format!("udp://{}:{}?if=127.0.0.1&ttl=0", relay.to.0, relay.to.1);
+        let words = ["send", "--format", "native", "--sensor", "2", "--interval", "100ms", &target];
+        let _producer = Running::start(tidecast(words));
+        until("two clients", || (relay.clients().len() == 2).then_some(()));
+        check("control.mjs", relay.http, &[if allowed { "allowed" } else { "refused" }]);
+        drop(players);
+    }
 }

@@ -44,7 +44,7 @@ macro_rules! asset {
     };
 }
 
-static ASSETS: [Asset; 40] = [
+static ASSETS: [Asset; 42] = [
     asset!(JS, "app.js"),
     asset!(JS, "channels.js"),
     asset!(JS, "charts.js"),
@@ -59,12 +59,14 @@ static ASSETS: [Asset; 40] = [
     asset!(JS, "icons.js"),
     asset!(JS, "keyboard.js"),
     asset!(JS, "live.js"),
+    asset!(JS, "operator.js"),
     asset!(JS, "picture.js"),
     asset!(JS, "player.js"),
     asset!(JS, "players.js"),
     asset!(JS, "programme.js"),
     asset!(JS, "series.js"),
     asset!(JS, "share.js"),
+    asset!(JS, "since.js"),
     asset!(JS, "state.js"),
     asset!(JS, "stream.js"),
     asset!(JS, "strip.js"),
