@@ -257,6 +257,12 @@ impl Observed {
         &self.view.state.name
     }
 
+    /// Bits per second that each leg brings, in the order of the view; empty at the first
+    /// observation.
+    pub fn leg_bits(&self) -> impl Iterator<Item = f64> {
+        self.legs.bits()
+    }
+
     /// Refused datagrams, and players without data: each with its likely reason and what to do.
     pub fn refused(&self) -> &[String] {
         self.refusals.reasons()

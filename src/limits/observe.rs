@@ -44,8 +44,8 @@ pub const TABLE_ROWS_MAX: usize = 10_000;
 pub const FLOW_TABLES_MAX: usize = 8;
 /// Maximum rows that a page may request each second: a screen, and the rows to scroll to next.
 pub const PAGE_ROWS_MAX: usize = 200;
-/// Maximum inputs in the picture of a page: there is no room for more names.
-pub const PAGE_INPUTS_MAX: usize = 5;
+/// Maximum legs in the picture of a page: there is no room for more names.
+pub const PAGE_INPUTS_MAX: usize = 6;
 /// Clients of a channel that a page shows; the API has all of them.
 pub const PAGE_CLIENTS_MAX: usize = 20;
 /// Maximum bytes of a search text: longer than any name.
@@ -53,6 +53,9 @@ pub const SEARCH_BYTES_MAX: usize = 128;
 /// Maximum bytes of a flow's last payload sent to a page: a reading, or the start of a longer
 /// payload.
 pub const VALUE_BYTES_MAX: usize = 512;
+/// Maximum channels whose last reading a page shows among the channels: each costs a reader of its
+/// records.
+pub const PAGE_READINGS_MAX: usize = 16;
 /// Time from its first answer until a page gets the flows' first readings: they arrive while it
 /// draws.
 pub const VALUES_FIRST: Duration = Duration::from_millis(250);

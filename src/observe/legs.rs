@@ -1,5 +1,5 @@
-//! Detects legs that receive nothing while others do: nothing is lost yet, but the channel has
-//! lost its redundancy.
+//! What each leg brings. Detects legs that receive nothing while others do: nothing is lost yet,
+//! but the channel has lost its redundancy.
 
 use std::time::Instant;
 
@@ -9,13 +9,20 @@ use super::{
 };
 use crate::{
     channel::state::LegStatus,
-    limits::{SILENT_AFTER, SILENT_PACKETS},
+    limits::{OBSERVE_INTERVAL, SILENT_AFTER, SILENT_PACKETS},
     registry::ChannelView,
 };
 
 /// State of each leg, in the channel's order.
 #[derive(Debug, Default)]
-pub(super) struct Legs(Vec<Option<Mute>>);
+pub(super) struct Legs(Vec<Leg>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Leg {
+    /// Bytes from one observation to the next, smoothed: sensors pause longer than that.
+    bytes: f64,
+    mute: Option<Mute>,
+}
 
 /// A leg that is joined but receives nothing.
 #[derive(Debug, Clone, Copy)]
@@ -30,18 +37,20 @@ struct Mute {
 impl Legs {
     /// Updates the state with two observations; returns events.
     pub(super) fn go_on(&mut self, before: &ChannelView, after: &ChannelView, now: Instant) -> Vec<Finding> {
-        self.0.resize(after.state.legs.len(), None);
-        let brought =
+        self.0.resize(after.state.legs.len(), Leg::default());
+        let packets =
             after.state.counters.media_received.saturating_sub(before.state.counters.media_received);
         let mut found = Vec::new();
         let legs = before.state.legs.iter().zip(&after.state.legs);
-        for ((old, new), mute) in legs.zip(&mut self.0) {
+        for ((old, new), Leg { bytes, mute }) in legs.zip(&mut self.0) {
+            let brought = new.counters.bytes.saturating_sub(old.counters.bytes) as f64;
+            *bytes = if *bytes == 0.0 { brought } else { (*bytes + brought) / 2.0 };
             if new.counters.media > old.counters.media || new.state != LegStatus::Joined {
                 found.extend(mute.take().filter(|mute| mute.told).map(|mute| again(&new.address, mute, now)));
                 continue;
             }
             let mute = mute.get_or_insert(Mute { since: now, others: 0, told: false });
-            mute.others += brought;
+            mute.others += packets;
             if !mute.told && mute.is_plain(now) {
                 mute.told = true;
                 found.push(nothing(&new.address));
@@ -50,10 +59,17 @@ impl Legs {
         found
     }
 
+    /// Bits per second that each leg brings, smoothed.
+    pub(super) fn bits(&self) -> impl Iterator<Item = f64> {
+        // A leg that has brought nothing for a while comes close to zero, and never gets there.
+        let bits = |leg: &Leg| leg.bytes * 8.0 / OBSERVE_INTERVAL.as_secs_f64();
+        self.0.iter().map(bits).map(|bits| if bits < 1.0 { 0.0 } else { bits })
+    }
+
     /// Reasons why the channel is degraded, as far as its legs are concerned.
     pub(super) fn reasons(&self, view: &ChannelView, now: Instant) -> Vec<String> {
         let legs = view.state.legs.iter().zip(&self.0);
-        let mute = legs.filter_map(|(leg, mute)| Some((leg, mute.filter(|mute| mute.told)?)));
+        let mute = legs.filter_map(|(leg, now)| Some((leg, now.mute.filter(|mute| mute.told)?)));
         mute.map(|(leg, mute)| format!("{} has brought nothing for {}", leg.address, mute.age(now))).collect()
     }
 }

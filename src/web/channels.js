@@ -3,6 +3,7 @@
 
 import { arrange, byId, h, setAttribute, setText } from './dom.js';
 import { bits, count, packets } from './format.js';
+import { reading } from './flows.js';
 import { icon, setIcon } from './icons.js';
 import { share } from './share.js';
 import { inWords, recentOf, rescuedOf, strip } from './strip.js';
@@ -110,8 +111,11 @@ function drawReason(parts, channels, index, health) {
   const flows = channels.flows[index];
   const inputs = `${shortly(channels.inputs[index])}${flows <= 1 ? '' : `, ${count(flows)} flows`}`;
   const silent = health === 'silent';
-  setText(parts.more, silent || !reason ? inputs : reason);
-  setAttribute(parts.more, 'class', silent || !reason ? 'more address' : 'more');
+  const value = channels.reading[index];
+  // What a sensor says is what one looks for; its inputs are in the title.
+  const reads = value !== null && !silent && !reason;
+  setText(parts.more, reads ? reading(value) : silent || !reason ? inputs : reason);
+  setAttribute(parts.more, 'class', reads ? 'more reading' : silent || !reason ? 'more address' : 'more');
   setAttribute(parts.more, 'title', [reason, channels.inputs[index]].filter(Boolean).join('\n'));
   if (parts.cause.hidden === silent) parts.cause.hidden = !silent;
   setText(parts.cause, silent ? reason : '');

@@ -37,9 +37,9 @@ function measure(receivers, at, run) {
 }
 
 function inputsOf(totals) {
-  const known = totals.inputs.map(({ name, bits_per_second: rate }) => ({ key: name, label: name, figure: bits(rate), value: rate }));
+  const known = totals.inputs.map(({ name, leg, bits_per_second: rate }) => ({ key: `${name}/${leg}`, label: name, figure: `${leg ? `path ${leg}: ` : ''}${bits(rate)}`, value: rate, idle: rate === 0 }));
   const named = known.reduce((sum, input) => sum + input.value, 0);
-  const others = totals.channels - totals.silent - known.length;
+  const others = totals.legs - known.length;
   if (others > 0) known.push({ key: '+others', label: `${count(others)} more`, figure: bits(Math.max(0, totals.bits_per_second - named)), value: Math.max(0, totals.bits_per_second - named) });
   if (totals.silent > 0) known.push({ key: '+silent', label: `${count(totals.silent)} silent`, figure: '', value: 0, idle: true });
   return known;
@@ -107,7 +107,7 @@ function placed(nodes, layout) {
 /** On a phone there is room for the words of a few: the others become one. */
 function few(nodes, layout) {
   if (!layout.upright || nodes.length <= FEW) return nodes;
-  const idle = nodes.filter((node) => node.idle);
+  const idle = nodes.filter((node) => node.idle).slice(-1);
   const busy = nodes.filter((node) => !node.idle).sort((a, b) => b.value - a.value);
   const kept = busy.slice(0, FEW - 1 - idle.length);
   const value = busy.slice(kept.length).reduce((sum, node) => sum + node.value, 0);

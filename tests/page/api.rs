@@ -229,6 +229,37 @@ fn a_live_stream_goes_on_where_it_was_and_a_silent_channel_is_told() {
 }
 
 #[test]
+fn a_channel_is_there_as_soon_as_the_relay_is_ready() {
+    for _ in 0..5 {
+        let relay = relay();
+        assert_eq!(relay.json("/api/v1/channels")["total"], 1);
+        assert_eq!(relay.json("/api/v1/streams/main/legs")["total"], 1);
+        assert_eq!(relay.json("/api/v1/history?channel=main")["times"].as_array().expect("times").len(), 1);
+    }
+}
+
+#[test]
+fn the_live_stream_has_the_rate_of_each_leg_and_the_last_reading_of_each_channel() {
+    let (first, second) = ((group(), free_port()), (group(), free_port()));
+    let input = |(group, port): (Ipv4Addr, u16)| format!("udp://@{group}:{port}?if=127.0.0.1");
+    let (one, two) = (input(first), input(second));
+    let mut running = Running::tidecast(["relay", &one, &two, "--format", "native", "--http", "127.0.0.1:0"]);
+    let http = running.http();
+    let relay = Relay { running, http, to: first };
+    let mut live = Live::open(relay.http, "", "");
+    let message = live.until("a reading", |message| {
+        let tick = message["tick"].as_u64().expect("a tick");
+        relay.send(7, 20 * tick..20 * tick + 20);
+        message["channels"]["reading"][0]["sensor"] == "s7" && message["totals"]["inputs"].get(1).is_some()
+    });
+    let totals = &message["totals"];
+    let of = |leg: usize, key: &str| totals["inputs"][leg][key].clone();
+    assert_eq!((of(0, "name"), of(0, "leg"), of(1, "leg")), ("main".into(), 1.into(), 2.into()));
+    assert!(of(0, "bits_per_second").as_f64() > Some(1000.0) && of(1, "bits_per_second") == 0, "{totals}");
+    assert_eq!(totals["legs"], 2);
+}
+
+#[test]
 fn pages_are_bounded_and_end_with_the_relay() {
     let mut relay = relay();
     let mut pages: Vec<Live> = (0..32).map(|_| Live::open(relay.http, "", "")).collect();

@@ -32,9 +32,11 @@ use super::{
 use crate::{
     channel::{
         state::ChannelState,
-        tap::{Batch, Event as TapEvent, TapReader},
+        tap::{Batch, Event as TapEvent, Record, TapReader},
     },
-    limits::{PAGE_CLIENTS_MAX, PAGE_ROWS_MAX, RECENT_SAMPLES, VALUE_BYTES_MAX, VALUES_FIRST},
+    limits::{
+        PAGE_CLIENTS_MAX, PAGE_READINGS_MAX, PAGE_ROWS_MAX, RECENT_SAMPLES, VALUE_BYTES_MAX, VALUES_FIRST,
+    },
     observe::{Column, Content, Health, Observation, Observed, Sample, share},
     shares::{Place, Resource},
 };
@@ -131,7 +133,8 @@ pub(super) async fn live(
     let known = Known::parse(last.or(query.since.as_deref()).unwrap_or_default());
     // One message waits while another is written, so a slow page gets fewer messages.
     let (to_page, mut messages) = mpsc::channel(1);
-    tokio::spawn(Page { app, view, known, fresh: true, readings: Readings::default() }.serve(to_page, place));
+    let (readings, rows) = (Readings::default(), RowReadings::default());
+    tokio::spawn(Page { app, view, known, fresh: true, readings, rows }.serve(to_page, place));
     let stream = stream::poll_fn(move |cx| messages.poll_recv(cx).map(|message| message.map(Ok)));
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }
@@ -144,6 +147,7 @@ struct Page {
     /// No message was sent on this connection yet.
     fresh: bool,
     readings: Readings,
+    rows: RowReadings,
 }
 
 impl Page {
@@ -185,6 +189,7 @@ impl Page {
             None => None,
         };
         self.read_values(state.as_deref()).await;
+        self.read_rows().await;
         let observer = self.app.observer.clone();
         let seen = observer.seen();
         let known = self.known.of_run(seen.run);
@@ -214,6 +219,8 @@ impl Page {
             let strips: Vec<Value> = page.rows.iter().map(|channel| strip(channel, count, part)).collect();
             columns.insert(name.to_owned(), strips.into());
         }
+        let readings: Vec<Value> = page.rows.iter().map(|channel| self.rows.value(channel.name())).collect();
+        columns.insert("reading".to_owned(), readings.into());
         columns
     }
 
@@ -259,11 +266,23 @@ impl Page {
         Some(rows::client_table(&select::clients(&all, &wanted)).columnar())
     }
 
+    /// Reads the last values of the first displayed channels that carry readings.
+    async fn read_rows(&mut self) {
+        let wanted: Vec<String> = if self.view.channel.is_some() {
+            Vec::new() // the list of channels is not shown
+        } else {
+            let seen = self.app.observer.seen();
+            let page = select::channels(&seen, &self.view.channels, self.view.health);
+            let rows = page.rows.into_iter().filter(|channel| has_readings(channel));
+            rows.take(PAGE_READINGS_MAX).map(|channel| channel.name().to_owned()).collect()
+        };
+        self.rows.read(&self.app, wanted).await;
+    }
+
     /// Subscribes to the values of the displayed flows, if they are readings.
     async fn read_values(&mut self, state: Option<&ChannelState>) {
         let Some(state) = state else { return };
-        let content = self.app.observer.seen().channel(&state.name).and_then(|channel| channel.content);
-        if !matches!(content, Some(Content::Json | Content::Text)) {
+        if !self.app.observer.seen().channel(&state.name).is_some_and(has_readings) {
             return;
         }
         let shown = select::flows(state, &self.view.flows).rows;
@@ -273,6 +292,48 @@ impl Page {
             self.readings.reader = self.app.registry.look(&state.name).await;
         }
     }
+}
+
+fn has_readings(channel: &Observed) -> bool {
+    matches!(channel.content, Some(Content::Json | Content::Text))
+}
+
+/// The last payload of each displayed channel that carries readings.
+#[derive(Debug, Default)]
+struct RowReadings(HashMap<String, (TapReader<Batch>, Value)>);
+
+impl RowReadings {
+    /// Reads what has come to these channels, and forgets all others.
+    async fn read(&mut self, app: &App, channels: Vec<String>) {
+        let mut before = std::mem::take(&mut self.0);
+        for name in channels {
+            let known = match before.remove(&name) {
+                Some(known) => Some(known),
+                None => app.registry.look(&name).await.map(|reader| (reader, Value::Null)),
+            };
+            let Some((mut reader, mut value)) = known else { continue };
+            let last =
+                std::iter::from_fn(|| reader.try_next()).filter_map(|batch| last_payload(&batch)).last();
+            if let Some(payload) = last {
+                value = as_value(&payload);
+            }
+            self.0.insert(name, (reader, value));
+        }
+    }
+
+    /// The channel's reading; null if it has none, or none has come yet.
+    fn value(&self, channel: &str) -> Value {
+        self.0.get(channel).map_or(Value::Null, |(_, value)| value.clone())
+    }
+}
+
+fn last_payload(batch: &Batch) -> Option<Vec<u8>> {
+    let payload = |record: &Record| match &record.event {
+        TapEvent::Packet(packet) => Some(batch.payload(packet)),
+        _ => None,
+    };
+    let payload = batch.records().iter().rev().find_map(payload)?;
+    Some(payload[..payload.len().min(VALUE_BYTES_MAX)].to_vec())
 }
 
 /// Strips of a row: the name, and the columns whose sum is shown.

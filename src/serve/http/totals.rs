@@ -14,6 +14,7 @@ use crate::{
 pub(super) fn totals(seen: &Observation) -> Value {
     let count = |health| seen.channels.iter().filter(|channel| channel.verdict.health == health).count();
     let sum = |of: &dyn Fn(&Observed) -> f64| seen.channels.iter().map(of).sum::<f64>();
+    let inputs = inputs(seen);
     let now = |column| sum(&|channel: &Observed| select::rate(channel, column, seen));
     json!({
         "channels": seen.channels.len(),
@@ -32,22 +33,42 @@ pub(super) fn totals(seen: &Observation) -> Value {
         "losing": seen.channels.iter().filter(|channel| channel.recent.lost > 0.0).count(),
         "subscribers": seen.channels.iter().map(|channel| clients(&channel.view)).sum::<u64>(),
         "flows": seen.channels.iter().map(|channel| channel.view.state.flow_count).sum::<usize>(),
-        "inputs": inputs(seen),
+        "inputs": inputs.iter().take(PAGE_INPUTS_MAX).map(Input::json).collect::<Vec<_>>(),
+        "legs": inputs.len(),
         "receivers": receivers(seen),
     })
 }
 
-/// Names and bit rates of the channels that receive most.
-fn inputs(seen: &Observation) -> Value {
-    let rate = |channel: &Observed| select::rate(channel, Column::Bytes, seen) * 8.0;
-    let mut rates: Vec<(f64, &str)> =
-        seen.channels.iter().map(|channel| (rate(channel), channel.name())).collect();
-    rates.retain(|(rate, _)| *rate > 0.0);
-    rates.sort_by(|(a, one), (b, other)| b.total_cmp(a).then_with(|| one.cmp(other)));
-    let all = rates.iter().take(PAGE_INPUTS_MAX);
-    all.map(|(rate, name)| json!({ "name": name, "bits_per_second": number(*rate) }))
-        .collect::<Vec<_>>()
-        .into()
+/// A leg of a channel that receives something.
+struct Input<'a> {
+    name: &'a str,
+    /// From 1, if the channel has several.
+    leg: Option<usize>,
+    bits: f64,
+}
+
+impl Input<'_> {
+    fn json(&self) -> Value {
+        json!({ "name": self.name, "leg": self.leg, "bits_per_second": number(self.bits) })
+    }
+}
+
+/// The legs, those of one channel together, and the channels that receive most first. A leg that
+/// brings nothing is among them if another one of its channel does.
+fn inputs(seen: &Observation) -> Vec<Input<'_>> {
+    let mut channels: Vec<(f64, &Observed)> =
+        seen.channels.iter().map(|channel| (channel.leg_bits().sum(), channel)).collect();
+    channels.retain(|(bits, _)| *bits > 0.0);
+    channels.sort_by(|(a, one), (b, other)| b.total_cmp(a).then_with(|| one.name().cmp(other.name())));
+    let legs = channels.into_iter().flat_map(|(_, channel)| {
+        let several = channel.leg_bits().count() > 1;
+        channel.leg_bits().enumerate().map(move |(place, bits)| Input {
+            name: channel.name(),
+            leg: several.then_some(place + 1),
+            bits,
+        })
+    });
+    legs.collect()
 }
 
 /// Number of receivers and bytes sent to them, by transport and for the configured outputs.
