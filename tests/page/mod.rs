@@ -65,23 +65,45 @@ fn the_description_of_the_api_is_valid_and_has_every_key_of_every_answer() {
     check("openapi.mjs", http, &[]);
 }
 
+/// A relay of 64 channels, and the addresses of their groups without the scheme.
+fn sixty_four() -> (Running, Vec<String>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("relay.toml");
+    let groups: Vec<String> = (0..64).map(|_| format!("{}:{}?if=127.0.0.1", group(), free_port())).collect();
+    let mut text = "[http]\nlisten = \"127.0.0.1:0\"\n".to_owned();
+    for (number, group) in (1..).zip(&groups) {
+        text += &format!("[[channel]]\nname = \"channel-{number:02}\"\ninput = \"udp://@{group}\"\n");
+    }
+    std::fs::write(&config, text).expect("write");
+    (Running::tidecast(["serve".as_ref(), "--config".as_ref(), config.as_os_str()]), groups)
+}
+
 #[test]
 fn sixty_four_channels_stand_on_two_screens() {
     if !have_browser() {
         return;
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("relay.toml");
-    let mut text = "[http]\nlisten = \"127.0.0.1:0\"\n".to_owned();
-    for number in 1..=64 {
-        let (group, port) = (group(), free_port());
-        text += &format!(
-            "[[channel]]\nname = \"channel-{number:02}\"\ninput = \"udp://@{group}:{port}?if=127.0.0.1\"\n"
-        );
-    }
-    std::fs::write(&config, text).expect("write");
-    let mut relay = Running::tidecast(["serve".as_ref(), "--config".as_ref(), config.as_os_str()]);
+    let (mut relay, _) = sixty_four();
     check("board.mjs", relay.http(), &[]);
+}
+
+#[test]
+fn with_sixty_four_channels_nothing_moves_by_itself_and_all_is_answered_at_once() {
+    if !have_browser() {
+        return;
+    }
+    let (mut relay, groups) = sixty_four();
+    let source = format!("{}:{}?if=127.0.0.1", group(), free_port());
+    let link = |loss: &str, groups: &[String]| {
+        let mut words = ["impair", &format!("udp://@{source}"), "--loss", loss].map(str::to_owned).to_vec();
+        words.extend(groups.iter().flat_map(|group| ["--to".to_owned(), format!("udp://{group}&ttl=0")]));
+        Running::start(tidecast(words))
+    };
+    let _links = [link("2%", &groups[..32]), link("0%", &groups[32..])];
+    let target = format!("udp://{source}&ttl=0");
+    let send = ["send", "--format", "native", "--sensor", "2", "--interval", "100ms", &target];
+    let _producer = Running::start(tidecast(send));
+    check("budget.mjs", relay.http(), &[]);
 }
 
 #[test]
