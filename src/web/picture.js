@@ -37,7 +37,15 @@ function measure(receivers, at, run) {
 }
 
 function inputsOf(totals) {
-  const known = totals.inputs.map(({ name, leg, bits_per_second: rate }) => ({ key: `${name}/${leg}`, label: name, figure: `${leg ? `path ${leg}: ` : ''}${bits(rate)}`, value: rate, idle: rate === 0 }));
+  const known = totals.inputs.map(({ name, leg, bits_per_second: rate }) => ({
+    key: `${name}/${leg}`,
+    label: name,
+    short: leg ? `${name} ${leg}` : name,
+    figure: `${leg ? `path ${leg}: ` : ''}${bits(rate)}`,
+    brief: bits(rate),
+    value: rate,
+    idle: rate === 0,
+  }));
   const named = known.reduce((sum, input) => sum + input.value, 0);
   const others = totals.legs - known.length;
   if (others > 0) known.push({ key: '+others', label: `${count(others)} more`, figure: bits(Math.max(0, totals.bits_per_second - named)), value: Math.max(0, totals.bits_per_second - named) });
@@ -136,11 +144,11 @@ function drawSide(nodes, layout, kind) {
 }
 
 function words(key, node, layout, incoming, near) {
-  const { label, short, figure, middle, room } = node;
+  const { label, short, figure, brief, middle, room } = node;
   if (layout.upright) {
     const at = incoming ? near - 28 : near + 18;
     drawing.text(`${key}:label`, 'middle', middle, at, short ?? label, room / 7.4);
-    drawing.text(`${key}:figure`, 'small figure middle', middle, at + 16, figure, room / 7);
+    drawing.text(`${key}:figure`, 'small figure middle', middle, at + 16, brief ?? figure, room / 7);
     return;
   }
   const side = incoming ? near - 10 : near + 10;

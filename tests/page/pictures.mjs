@@ -1,26 +1,34 @@
 // Makes the pictures of docs/images: relays on loopback, with good and bad links, and the page before them.
 //
 //   node pictures.mjs PROGRAM FOLDER
+//   node pictures.mjs PROGRAM FOLDER all
 //
-// PROGRAM is a built tidecast; ffmpeg makes the film.
+// PROGRAM is a built tidecast; ffmpeg makes the film. With `all` it makes each view in each state, for a desk, a tablet and a phone,
+// light and dark, to be looked at one by one.
 
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { launch, sleep, until } from './browser.mjs';
 
-const [program, folder] = process.argv.slice(2);
+const [program, folder, all] = process.argv.slice(2);
 const SCHEMES = ['light', 'dark'];
 const DESK = { width: 1440, height: 900 };
 const PHONE = { width: 390, height: 844 };
+const SIZES = { 1440: DESK, 820: { width: 820, height: 1180 }, 390: PHONE };
 const PORT = 17_600;
 const work = mkdtempSync(join(tmpdir(), 'pictures-'));
 const running = [];
+const relays = new Map();
 const ended = new AbortController();
 let heardBytes = 0;
 
-const run = (...args) => running.push(spawn(program, args, { stdio: 'ignore' }));
+function run(...args) {
+  const child = spawn(program, args, { stdio: 'ignore' });
+  running.push(child);
+  return child;
+}
 const group = (number) => `udp://239.255.76.${number}:${PORT}?if=127.0.0.1&ttl=0`;
 const heard = (number) => `udp://@239.255.76.${number}:${PORT}?if=127.0.0.1`;
 const channel = (name, more) => `[[channel]]\nname = "${name}"\n${more}\n`;
@@ -32,11 +40,14 @@ function film(name, source) {
   return path;
 }
 
+/** Dialogs stand before a page that cannot be scrolled. */
+const OPEN = new Set(['share', 'help', 'ask']);
+
 /** A relay of these channels, and where it listens. */
 function serve(name, http, channels) {
   const config = join(work, `${name}.toml`);
-  writeFileSync(config, `[http]\nlisten = "127.0.0.1:${http}"\n${channels.join('')}`);
-  run('serve', '--config', config);
+  writeFileSync(config, `[http]\nlisten = "127.0.0.1:${http}"\ncontrol = true\n${channels.join('')}`);
+  relays.set(name, run('serve', '--config', config));
   return `http://127.0.0.1:${http}`;
 }
 
@@ -75,6 +86,19 @@ function few() {
   return base;
 }
 
+/** The same channels, of which nothing is lost. */
+function healthy() {
+  return serve('healthy', PORT + 4, [
+    channel('news', `input = "${heard(1)}"\nformat = "native"`),
+    channel('sport', `input = "${heard(2)}"\nformat = "native"`),
+    channel('camera-yard', `input = "${heard(3)}"\nformat = "native"`),
+    channel('weather', `input = "${heard(4)}"\nformat = "native"`),
+  ]);
+}
+
+/** Channels to which nobody sends. */
+const silent = () => serve('silent', PORT + 5, ['news', 'sport', 'radio-7'].map((name, index) => channel(name, `input = "${heard(101 + index)}"`)));
+
 /** 64 channels, most of them well. */
 function many() {
   const names = Array.from({ length: 64 }, (_, index) => index + 30);
@@ -93,22 +117,93 @@ function thousand() {
 async function shoot(browser, path, name, { size = DESK, schemes = SCHEMES, act } = {}) {
   for (const colorScheme of schemes) {
     const page = await browser.visit(path, { viewport: size, colorScheme, reducedMotion: 'reduce', hasTouch: size === PHONE });
-    await page.waitForFunction(() => document.querySelector('.channel .name, .flow-row'));
+    await page.waitForFunction(() => !document.body.hasAttribute('data-waiting'));
     await act?.(page);
     await sleep(1500);
-    await page.screenshot({ path: join(folder, `${name}-${colorScheme}.png`) });
+    const path_of = (more) => join(folder, `${name}-${colorScheme}${more}.png`);
+    await page.screenshot({ path: path_of('') });
+    if (all && !OPEN.has(name.split('-')[0])) await page.screenshot({ path: path_of('-whole'), fullPage: true });
     await page.context().close();
+  }
+}
+
+/** Fewer colours: half the size, and nobody sees it but in films. */
+function shrink(name) {
+  for (const scheme of SCHEMES) {
+    const path = join(folder, `${name}-${scheme}.png`);
+    const small = join(work, 'small.png');
+    execFileSync('ffmpeg', ['-nostdin', '-loglevel', 'error', '-y', '-i', path, '-vf', 'split[a][b];[a]palettegen=reserve_transparent=0[p];[b][p]paletteuse=dither=none', small]);
+    copyFileSync(small, path);
   }
 }
 
 const click = (selector) => (page) => page.locator(selector).first().click();
 const charts = (page) => until('the charts', async () => (await page.locator('.chart canvas').count()) >= 4);
 
+const film_plays = (page) => until('the film', async () => /^live/.test(await page.locator('.film-status').innerText()));
+const scrolls = (selector, place = 0) => (page) => page.locator(selector).nth(place).scrollIntoViewIfNeeded();
+const opens_a_flow = async (page) => {
+  await page.locator('.flow-body .flow-row').nth(2).click();
+  await until('a line', async () => (await page.locator('.one-flow canvas').count()) === 1);
+};
+/** Asks whether to disconnect the first client. */
+const asks = async (page) => {
+  const button = page.locator('[aria-label="Clients"] td button').first();
+  await button.scrollIntoViewIfNeeded();
+  await button.click();
+};
+
+/** Every view in every state. */
+async function matrix(some, board, flows) {
+  const [well, quiet, empty] = [healthy(), silent(), serve('empty', PORT + 6, [])];
+  await sleep(65_000);
+  const views = [
+    [well, '/', 'healthy'],
+    [some, '/', 'losing'],
+    [some, '/', 'wall', click('#view-wall')],
+    [some, '/', 'compact', click('#view-compact')],
+    [some, '/', 'search', (page) => page.locator('#search').fill('nothing')],
+    [some, '/', 'frozen', (page) => page.keyboard.press('f')],
+    [some, '/', 'share', click('.channel[data-name=news] .copy')],
+    [some, '/', 'help', click('#help-open')],
+    [some, '/#/channel/news', 'detail', charts],
+    [some, '/#/channel/sport?play', 'film', film_plays],
+    [some, '/#/channel/news', 'ask', asks],
+    [some, '/#/channel/news', 'reset', async (page) => charts(page).then(() => page.keyboard.press('r'))],
+    [some, '/#/channel/radio-7', 'quiet'],
+    [some, '/#/channel/nothing', 'missing'],
+    [quiet, '/', 'silent'],
+    [empty, '/', 'empty'],
+    [board, '/', 'many'],
+    [flows, '/#/channel/sensors', 'thousand', opens_a_flow],
+  ];
+  const browsers = new Map();
+  for (const [base, path, name, act] of views) {
+    if (!browsers.has(base)) browsers.set(base, await launch(base));
+    for (const [width, size] of Object.entries(SIZES)) await shoot(browsers.get(base), path, `${name}-${width}`, { size, act });
+  }
+  const stops = async (page) => {
+    relays.get('healthy').kill('SIGSTOP');
+    await until('a banner', () => page.locator('#banner').isVisible());
+    await sleep(3000);
+  };
+  const goes_on = { act: stops };
+  for (const [width, size] of Object.entries(SIZES)) {
+    for (const scheme of SCHEMES) {
+      await shoot(browsers.get(well), '/', `stale-${width}`, { size, schemes: [scheme], ...goes_on });
+      relays.get('healthy').kill('SIGCONT');
+    }
+  }
+  for (const browser of browsers.values()) await browser.close().catch((error) => console.log(error.message));
+}
+
 async function main() {
   const [some, board, flows] = [few(), many(), thousand()];
   await sleep(3000);
   for (const path of ['streams/news', 'streams/news', 'streams/sport', 'streams/camera-yard', 'sse/weather', 'sse/weather']) listen(`${some}/${path}`);
   for (const path of ['streams/channel-21', 'streams/channel-30', 'streams/channel-40', 'sse/channel-01']) listen(`${board}/${path}`);
+  if (all) return matrix(some, board, flows);
+  const quiet = silent();
   await sleep(65_000); // A whole minute has been seen.
   let browser = await launch(some);
   await shoot(browser, '/', 'channels');
@@ -116,23 +211,22 @@ async function main() {
   await shoot(browser, '/', 'share', { act: click('.channel[data-name=news] .copy') });
   await shoot(browser, '/', 'help', { act: click('#help-open') });
   await shoot(browser, '/#/channel/news', 'detail', { act: charts });
-  await shoot(browser, '/#/channel/sport?play', 'film', { act: (page) => until('the film', async () => /^live/.test(await page.locator('.film-status').innerText())) });
-  await shoot(browser, '/#/channel/news', 'clients', { act: (page) => page.locator('.small-table').nth(3).scrollIntoViewIfNeeded() });
+  await shoot(browser, '/#/channel/sport?play', 'film', { act: film_plays });
+  await shoot(browser, '/#/channel/news', 'clients', { act: scrolls('.small-table', 3) });
   await shoot(browser, '/', 'phone-channels', { size: PHONE });
   await shoot(browser, '/#/channel/news', 'phone-detail', { size: PHONE, act: charts });
-  await shoot(browser, '/#/channel/weather', 'phone-flows', { size: PHONE, act: (page) => page.locator('.flows').scrollIntoViewIfNeeded() });
+  await shoot(browser, '/#/channel/weather', 'phone-flows', { size: PHONE, act: scrolls('.flows') });
   await browser.close();
   browser = await launch(board);
   await shoot(browser, '/', 'board');
   await browser.close();
   browser = await launch(flows);
-  await shoot(browser, '/#/channel/sensors', 'flows', {
-    act: async (page) => {
-      await page.locator('.flow-body .flow-row').nth(2).click();
-      await until('a line', async () => (await page.locator('.one-flow canvas').count()) === 1);
-    },
-  });
+  await shoot(browser, '/#/channel/sensors', 'flows', { act: opens_a_flow });
   await browser.close();
+  browser = await launch(quiet);
+  await shoot(browser, '/', 'silent');
+  await browser.close();
+  for (const name of ['channels', 'share', 'help', 'detail', 'clients', 'phone-channels', 'phone-detail', 'phone-flows', 'board', 'flows', 'silent']) shrink(name);
 }
 
 try {
