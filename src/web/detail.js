@@ -56,7 +56,7 @@ export class Detail {
     const clients = (columns) => new SmallTable('Clients', part('clients'), columns, 'Nobody is here at present.', (client) => disconnect(name, client, () => this.clients.heading.focus()));
     this.clients = clients(CLIENT_COLUMNS);
     this.actors = () => clients(CLIENT_ACTS);
-    this.counters = new Pairs('Counters');
+    this.counters = new Pairs('Counters', this.resets);
     this.build();
     this.listen = () => this.charts.concat(this.oneFlow.chart ?? []).forEach((chart) => chart.recolour());
     document.addEventListener('themechange', this.listen);
@@ -87,7 +87,7 @@ export class Detail {
     this.all = h('button', { type: 'button', class: 'all', 'aria-expanded': 'false', on: { click: () => this.showAll() } }, 'Show its inputs, counters and past');
     const back = h('a', { class: 'button back', href: '#/', 'aria-keyshortcuts': 'Escape' }, icon('back'), 'Channels');
     this.heading = h('h1', { id: 'detail-name', tabindex: '-1' }, this.name);
-    byId('detail').replaceChildren(h('div', { class: 'detail-head' }, back, this.heading, this.state, h('span', { class: 'grow' }), this.resets, this.copy, this.play), this.reasons, this.missing, this.all, this.counted, this.rest);
+    byId('detail').replaceChildren(h('div', { class: 'detail-head' }, back, this.heading, this.state, h('span', { class: 'grow' }), this.copy, this.play), this.reasons, this.missing, this.all, this.counted, this.rest);
   }
 
   chartsSection() {
@@ -154,6 +154,7 @@ export class Detail {
     const { missing } = state.detail;
     this.missing.hidden = !missing;
     this.rest.hidden = Boolean(missing);
+    this.copy.hidden = Boolean(missing);
     if (missing) return;
     const detail = counted(state.detail);
     this.drawReset();

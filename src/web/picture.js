@@ -116,7 +116,8 @@ function placed(nodes, layout) {
 function few(nodes, layout) {
   if (!layout.upright || nodes.length <= FEW) return nodes;
   const idle = nodes.filter((node) => node.idle).slice(-1);
-  const busy = nodes.filter((node) => !node.idle).sort((a, b) => b.value - a.value);
+  const isRest = ({ key }) => Number(key === '+others');
+  const busy = nodes.filter((node) => !node.idle).sort((a, b) => isRest(a) - isRest(b) || b.value - a.value);
   const kept = busy.slice(0, FEW - 1 - idle.length);
   const value = busy.slice(kept.length).reduce((sum, node) => sum + node.value, 0);
   return [...kept, { key: '+rest', label: 'others', figure: bits(value * (busy[0].clients ? 8 : 1)), value }, ...idle];

@@ -112,11 +112,11 @@ export const CLIENT_ACTS = [...CLIENT_COLUMNS, { label: 'Disconnect', of: client
 
 /** Names and numbers, side by side as long as there is room. */
 export class Pairs {
-  constructor(title) {
+  constructor(title, button) {
     this.list = h('dl', { class: 'pairs' });
     this.values = new Map();
     this.title = h('h2', {}, title);
-    this.element = h('section', { 'aria-label': title }, h('div', { class: 'section-head' }, this.title), this.list);
+    this.element = h('section', { 'aria-label': title }, h('div', { class: 'section-head' }, this.title, button), this.list);
   }
 
   /** Sets the heading. */

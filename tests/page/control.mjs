@@ -78,7 +78,7 @@ async function counts_from_now_on() {
   await page.goto(`${base}/#/channel/main`);
   await page.locator('.pairs').waitFor();
   await until('what came since', async () => (await delivered()) > soon && (await delivered()) < (await counted_by_relay()));
-  await page.locator('.detail-head button', { hasText: 'Show all again' }).click();
+  await page.locator('button', { hasText: 'Show all again' }).click();
   await until('all', async () => (await delivered()) > before);
   assert.equal(await text(page, '.counted'), '');
 }

@@ -1,10 +1,10 @@
 // Makes the pictures of docs/images: relays on loopback, with good and bad links, and the page before them.
 //
 //   node pictures.mjs PROGRAM FOLDER
-//   node pictures.mjs PROGRAM FOLDER all
+//   node pictures.mjs PROGRAM FOLDER all [NAME]...
 //
 // PROGRAM is a built tidecast; ffmpeg makes the film. With `all` it makes each view in each state, for a desk, a tablet and a phone,
-// light and dark, to be looked at one by one.
+// light and dark, to be looked at one by one; or those of these names.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { launch, sleep, until } from './browser.mjs';
 
-const [program, folder, all] = process.argv.slice(2);
+const [program, folder, all, ...only] = process.argv.slice(2);
 const SCHEMES = ['light', 'dark'];
 const DESK = { width: 1440, height: 900 };
 const PHONE = { width: 390, height: 844 };
@@ -178,7 +178,8 @@ async function matrix(some, board, flows) {
     [flows, '/#/channel/sensors', 'thousand', opens_a_flow],
   ];
   const browsers = new Map();
-  for (const [base, path, name, act] of views) {
+  const wanted = (name) => only.length === 0 || only.includes(name);
+  for (const [base, path, name, act] of views.filter(([, , name]) => wanted(name))) {
     if (!browsers.has(base)) browsers.set(base, await launch(base));
     for (const [width, size] of Object.entries(SIZES)) await shoot(browsers.get(base), path, `${name}-${width}`, { size, act });
   }
@@ -187,10 +188,11 @@ async function matrix(some, board, flows) {
     await until('a banner', () => page.locator('#banner').isVisible());
     await sleep(3000);
   };
-  const goes_on = { act: stops };
-  for (const [width, size] of Object.entries(SIZES)) {
+  const before = browsers.get(well) ?? (await launch(well));
+  browsers.set(well, before);
+  for (const [width, size] of wanted('stale') ? Object.entries(SIZES) : []) {
     for (const scheme of SCHEMES) {
-      await shoot(browsers.get(well), '/', `stale-${width}`, { size, schemes: [scheme], ...goes_on });
+      await shoot(before, '/', `stale-${width}`, { size, schemes: [scheme], act: stops });
       relays.get('healthy').kill('SIGCONT');
     }
   }
