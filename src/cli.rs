@@ -141,12 +141,9 @@ pub enum Command {
       the same for a whole network, for some groups, joined on eth1
   tidecast serve /etc/tidecast.toml")]
 pub struct Serve {
-    /// The configuration file (TOML); serve itself may be left out before FILE.toml
-    #[arg(value_name = "FILE", conflicts_with = "config")]
-    pub file: Option<PathBuf>,
-    /// The same
-    #[arg(short, long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// Its channels; serve itself may be left out before FILE.toml.
+    #[command(flatten)]
+    pub configuration: ConfigFile,
     /// Where HTTP listens, or off [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
@@ -172,10 +169,28 @@ pub struct Serve {
     pub hosts: Vec<String>,
 }
 
-impl Serve {
-    /// The configuration file.
-    pub fn config(&self) -> Option<&Path> {
+/// A configuration file, in one of two spellings.
+#[derive(Debug, Clone, Default, Args)]
+#[group(id = "configuration", multiple = false)]
+pub struct ConfigFile {
+    /// The configuration file (TOML)
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The same
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    /// Its path, if one was given.
+    pub fn path(&self) -> Option<&Path> {
         self.file.as_deref().or(self.config.as_deref())
+    }
+}
+
+impl From<PathBuf> for ConfigFile {
+    fn from(path: PathBuf) -> ConfigFile {
+        ConfigFile { file: Some(path), config: None }
     }
 }
 
@@ -261,13 +276,11 @@ pub struct Relay {
   tidecast check /etc/tidecast.toml && systemctl restart tidecast
   tidecast check relay.toml --no-machine
       the file alone, where the relay will not run")]
+#[command(mut_group("configuration", |group| group.required(true)))]
 pub struct Check {
-    /// The configuration file (TOML)
-    #[arg(value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
-    pub file: Option<PathBuf>,
-    /// The same
-    #[arg(short, long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// The file.
+    #[command(flatten)]
+    pub configuration: ConfigFile,
     /// Do not try on this machine: interfaces, ports, groups, receive buffers, folders of
     /// recordings
     #[arg(long)]
@@ -275,9 +288,12 @@ pub struct Check {
 }
 
 impl Check {
-    /// The configuration file.
-    pub fn config(&self) -> &Path {
-        self.file.as_deref().or(self.config.as_deref()).expect("one of them is required")
+    /// The file.
+    ///
+    /// # Panics
+    /// Never for parsed arguments: the parser requires it.
+    pub fn file(&self) -> &Path {
+        self.configuration.path().expect("the parser requires a file")
     }
 }
 

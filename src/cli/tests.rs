@@ -66,7 +66,7 @@ fn serve_and_relay_arrive() {
     else {
         panic!()
     };
-    assert_eq!(serve.config, Some("x.toml".into()));
+    assert_eq!(serve.configuration.path(), Some(Path::new("x.toml")));
     assert_eq!((serve.http.as_deref(), serve.interface.as_deref()), (Some(":80"), Some("eth1")));
     assert_eq!(serve.allow, ["239.1.0.0/16", "ff15::/16"]);
 
@@ -137,7 +137,7 @@ fn recv_impair_demo_and_check_arrive() {
     let Ok(Command::Demo(demo)) = parse("demo --for 10s") else { panic!() };
     assert_eq!((demo.http, demo.duration), (None, Some(Duration::from_secs(10))));
     let Ok(Command::Check(check)) = parse("check -c x.toml") else { panic!() };
-    assert_eq!(check.config(), Path::new("x.toml"));
+    assert_eq!(check.file(), Path::new("x.toml"));
 }
 
 #[test]
@@ -198,11 +198,11 @@ fn a_configuration_file_is_an_argument() {
     let of = |words: &str| Cli::of(words.split(' ').map(Into::into)).command;
     for words in ["tidecast a.toml", "tidecast serve a.toml", "tidecast serve -c a.toml"] {
         let Command::Serve(serve) = of(words) else { panic!("{words}") };
-        assert_eq!(serve.config(), Some("a.toml".as_ref()), "{words}");
+        assert_eq!(serve.configuration.path(), Some("a.toml".as_ref()), "{words}");
     }
     for words in ["tidecast check a.toml", "tidecast check -c a.toml"] {
         let Command::Check(check) = of(words) else { panic!("{words}") };
-        assert_eq!(check.config(), Path::new("a.toml"), "{words}");
+        assert_eq!(check.file(), Path::new("a.toml"), "{words}");
     }
     for (words, part) in [
         ("serve a.toml -c b.toml", "cannot be used with"),

@@ -23,7 +23,7 @@ use tidecast_net::address::Scheme;
 /// All errors in the file, before anything is tried; then, that an item does not work on this
 /// machine.
 pub(super) fn run(args: &cli::Check, out: &mut impl Write) -> Result<(), Failure> {
-    let config = Config::from_file(args.config())?;
+    let config = Config::from_file(args.file())?;
     let mut text = String::new();
     for channel in &config.channels {
         text.push_str(&channel_line(channel));
@@ -34,8 +34,8 @@ pub(super) fn run(args: &cli::Check, out: &mut impl Write) -> Result<(), Failure
         let token = if udp.token.is_some() { "with a token" } else { "open to all" };
         let _ = write!(text, "\nudp subscribers: {}, {token}", udp.listen); // a String takes all
     }
-    writeln!(out, "{text}\n{}: ok", args.config().display()).map_err(Failure::output)?;
-    if args.no_machine { Ok(()) } else { on_this_machine(&config, args.config(), out) }
+    writeln!(out, "{text}\n{}: ok", args.file().display()).map_err(Failure::output)?;
+    if args.no_machine { Ok(()) } else { on_this_machine(&config, args.file(), out) }
 }
 
 fn on_this_machine(config: &Config, file: &Path, out: &mut impl Write) -> Result<(), Failure> {
@@ -98,6 +98,8 @@ fn http_line(http: &Http) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn check(text: &str) -> Result<String, Failure> {
@@ -105,7 +107,7 @@ mod tests {
         let config = folder.path().join("relay.toml");
         std::fs::write(&config, text).unwrap();
         let mut out = Vec::new();
-        run(&cli::Check { file: Some(config), config: None, no_machine: true }, &mut out)?;
+        run(&cli::Check { configuration: config.into(), no_machine: true }, &mut out)?;
         let text = String::from_utf8(out).unwrap();
         Ok(text.replace(&format!("{}/", folder.path().display()), ""))
     }
@@ -162,7 +164,8 @@ relay.toml: ok
         let failure = check("[[channel]]\nname = \"a b\"\nhold = \"fast\"").unwrap_err();
         assert_eq!(failure.exit_code(), 78);
         assert_eq!(failure.to_string().lines().count(), 3, "{failure}");
-        let missing = cli::Check { file: Some("/no/such/file.toml".into()), config: None, no_machine: false };
+        let missing =
+            cli::Check { configuration: PathBuf::from("/no/such/file.toml").into(), no_machine: false };
         let failure = run(&missing, &mut Vec::new()).unwrap_err();
         assert!(failure.to_string().starts_with("/no/such/file.toml: cannot be read: No such file"));
         assert_eq!(failure.exit_code(), 78);

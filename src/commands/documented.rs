@@ -71,7 +71,9 @@ fn every_command_line_is_one_that_the_program_takes() {
                 let cli = parsed.unwrap_or_else(|error| panic!("{here}\n{error}"));
                 let valid = match &cli.command {
                     cli::Command::Relay(args) => flags::of_relay(args).map(drop),
-                    cli::Command::Serve(args) if args.config.is_none() => flags::of_serve(args).map(drop),
+                    cli::Command::Serve(args) if args.configuration.path().is_none() => {
+                        flags::of_serve(args).map(drop)
+                    }
                     _ => Ok(()),
                 };
                 valid.unwrap_or_else(|errors| panic!("{here}\n{errors}"));

@@ -15,7 +15,7 @@ use crate::{
 /// # Errors
 /// All errors in the file and the flags.
 pub fn of_serve(args: &cli::Serve) -> Result<Config, Errors> {
-    Config::from_raw(args.config(), |raw| serve(raw, args))
+    Config::from_raw(args.configuration.path(), |raw| serve(raw, args))
 }
 
 /// The configuration of `relay`: one channel, and HTTP only if requested.

@@ -8,7 +8,7 @@ fn flags_of_serve_override_the_file() {
     let path = folder.path().join("relay.toml");
     std::fs::write(&path, "[http]\nlisten = \"127.0.0.1:1\"\nallow = \"239.1.0.0/16\"\nlinger = \"1s\"\n")
         .unwrap();
-    let mut args = cli::Serve { config: Some(path), ..cli::Serve::default() };
+    let mut args = cli::Serve { configuration: path.into(), ..cli::Serve::default() };
     let file = of_serve(&args).unwrap().http.unwrap();
     assert_eq!((file.listen.address().port(), file.linger), (1, Duration::from_secs(1)));
     args.http = Some("0.0.0.0:4022".into());
