@@ -55,6 +55,11 @@ impl Cli {
     pub fn of(arguments: impl IntoIterator<Item = OsString>) -> Cli {
         Cli::parse_from(with_serve(arguments.into_iter().collect()))
     }
+
+    /// The same, of arguments that may be those of another program.
+    pub fn try_of(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(with_serve(arguments.into_iter().collect()))
+    }
 }
 
 /// `tidecast FILE.toml` as `tidecast serve FILE.toml`.
@@ -139,7 +144,8 @@ pub enum Command {
       groups of 239.0.0.0/8 on demand: http://127.0.0.1:8080/udp/239.1.1.1:5000
   tidecast serve --http 0.0.0.0:4022 --if eth1 --allow 239.1.0.0/16
       the same for a whole network, for some groups, joined on eth1
-  tidecast serve /etc/tidecast.toml")]
+  tidecast serve /etc/tidecast.toml
+      the same as tidecast /etc/tidecast.toml")]
 pub struct Serve {
     /// Its channels; serve itself may be left out before FILE.toml.
     #[command(flatten)]

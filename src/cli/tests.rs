@@ -15,7 +15,7 @@ use tidecast_wire::fec::native::Fec;
 
 fn parse(line: &str) -> Result<Command, String> {
     let words = line.split_whitespace();
-    Cli::try_parse_from(std::iter::once("tidecast").chain(words))
+    Cli::try_of(std::iter::once("tidecast").chain(words).map(Into::into))
         .map(|cli| cli.command)
         .map_err(|error| error.to_string())
 }

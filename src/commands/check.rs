@@ -42,18 +42,16 @@ fn on_this_machine(config: &Config, file: &Path, out: &mut impl Write) -> Result
     writeln!(out, "on this machine:").map_err(Failure::output)?;
     let mut failed = 0;
     let recordings = folder::lines(config, Sandbox::of(file).as_ref());
-    for line in machine::try_out(config).into_iter().chain(recordings) {
+    for line in machine::try_out(config, file).into_iter().chain(recordings) {
         failed += usize::from(line.mark == Mark::Fail);
         writeln!(out, "{line}").map_err(Failure::output)?;
     }
-    match failed {
-        0 => Ok(()),
-        1 => Err(anyhow::anyhow!("one thing does not work on this machine: see the line marked FAIL").into()),
-        many => {
-            Err(anyhow::anyhow!("{many} things do not work on this machine: see the lines marked FAIL")
-                .into())
-        }
-    }
+    let what = match failed {
+        0 => return Ok(()),
+        1 => "one thing does not work on this machine: see the line marked FAIL".to_owned(),
+        many => format!("{many} things do not work on this machine: see the lines marked FAIL"),
+    };
+    Err(anyhow::anyhow!(what).into())
 }
 
 fn channel_line(channel: &Channel) -> String {

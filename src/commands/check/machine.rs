@@ -1,15 +1,23 @@
 //! The last stage of `check`: whether this machine has everything that the configuration requires.
 //! Each group is joined and each port bound for a moment, as by the relay, and released.
 
-use std::{collections::BTreeSet, fmt, io, net::TcpListener};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fmt, io,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+};
 
 use crate::{
     channel::udp::UdpOutputs,
-    config::{Channel, Config, Fec, Http},
+    cli::{Cli, Command},
+    config::{Channel, Config, Fec},
     holder::Holder,
 };
 use tidecast_net::{
-    address::{Input, Interface, Output},
+    SocketError,
+    address::{Endpoint, Input, Interface, Output},
     clock,
     interface::{self, Interfaces},
     limits::RECEIVE_BUFFER_BYTES,
@@ -52,20 +60,30 @@ impl Line {
     }
 }
 
-/// Checks everything: interfaces, the channels' inputs and outputs, receive buffers, HTTP.
-pub(super) fn try_out(config: &Config) -> Vec<Line> {
+/// Checks everything: interfaces, the channels' inputs and outputs, receive buffers, and the ports
+/// of the servers. `file`: the configuration's.
+pub(super) fn try_out(config: &Config, file: &Path) -> Vec<Line> {
     let mut interfaces = Interfaces::read(clock::now());
     let mut lines = interface_lines(config, &interfaces);
     let mut buffers = BTreeSet::new();
     for channel in &config.channels {
         for input in inputs(channel) {
             let asked = channel.receive_buffer.unwrap_or(RECEIVE_BUFFER_BYTES);
-            lines.push(input_line(&channel.name, &input, asked, &interfaces, &mut buffers));
+            lines.push(input_line(&channel.name, &input, asked, &interfaces, &mut buffers, file));
         }
         lines.extend(output_lines(channel, &mut interfaces));
     }
     lines.extend(buffers.into_iter().map(|warning| Line::new(Mark::Warn, warning)));
-    lines.extend(config.http.as_ref().map(http_line));
+    let http = config.http.as_ref();
+    let tcp = [
+        ("http", http.map(|http| &http.listen)),
+        ("admin", http.and_then(|http| http.admin.as_ref())),
+        ("tcp", config.tcp.as_ref().map(|tcp| &tcp.listen)),
+    ];
+    let listens = tcp.into_iter().filter_map(|(name, listen)| Some((name, listen?)));
+    lines.extend(listens.map(|(name, listen)| listen_line(name, listen, bind_tcp, Holder::of_tcp, file)));
+    let udp = config.udp.as_ref().map(|udp| &udp.listen);
+    lines.extend(udp.map(|listen| listen_line("udp subscribers", listen, bind_udp, Holder::of_udp, file)));
     lines
 }
 
@@ -124,6 +142,7 @@ fn input_line(
     receive_buffer: usize,
     interfaces: &Interfaces,
     buffers: &mut BTreeSet<String>,
+    file: &Path,
 ) -> Line {
     match Subscription::open(input, receive_buffer, interfaces) {
         Ok(subscription) => {
@@ -135,10 +154,10 @@ fn input_line(
                 Some(fault) => Line::new(Mark::Fail, format!("{text}, but {fault}")),
             }
         }
-        Err(error) => {
-            let holder = Holder::of_udp(input.socket_addr());
-            taken(format!("channel {channel}: {input}: {error}"), is_in_use(&error.to_string()), holder)
+        Err(SocketError::PortInUse { address }) => {
+            taken(&format!("channel {channel}: {input}: {address}"), Holder::of_udp(address), file)
         }
+        Err(error) => Line::new(Mark::Fail, format!("channel {channel}: {input}: {error}")),
     }
 }
 
@@ -160,38 +179,84 @@ fn output_lines(channel: &Channel, interfaces: &mut Interfaces) -> Vec<Line> {
     channel.outputs.iter().map(line).collect()
 }
 
-fn http_line(http: &Http) -> Line {
-    let listen = &http.listen;
+fn bind_tcp(address: SocketAddr) -> io::Result<()> {
+    TcpListener::bind(address).map(drop)
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<()> {
+    UdpSocket::bind(address).map(drop)
+}
+
+/// The port of a server.
+fn listen_line(
+    name: &str,
+    listen: &Endpoint,
+    bind: fn(SocketAddr) -> io::Result<()>,
+    holder: fn(SocketAddr) -> Option<Holder>,
+    file: &Path,
+) -> Line {
     let address = match interface::resolve(listen) {
         Ok(address) => address,
-        Err(error) => return Line::new(Mark::Fail, format!("http: {listen}: {error}")),
+        Err(error) => return Line::new(Mark::Fail, format!("{name}: {listen}: {error}")),
     };
-    match TcpListener::bind(address) {
-        Ok(_) => Line::new(Mark::Ok, format!("http: {listen} is free")),
-        Err(error) => {
-            let in_use = error.kind() == io::ErrorKind::AddrInUse;
-            taken(format!("http: {listen}: {error}"), in_use, Holder::of_tcp(address))
+    match bind(address) {
+        Ok(()) => Line::new(Mark::Ok, format!("{name}: {listen} is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            taken(&format!("{name}: {listen}"), holder(address), file)
         }
+        Err(error) => Line::new(Mark::Fail, format!("{name}: cannot listen on {listen}: {error}")),
     }
 }
 
-fn is_in_use(error: &str) -> bool {
-    error.contains("in use")
-}
-
-/// A port that a running relay uses becomes free when that is restarted, so it is no failure.
-fn taken(text: String, in_use: bool, holder: Option<Holder>) -> Line {
-    match holder.filter(|_| in_use) {
-        Some(holder) if holder.is_tidecast() => {
-            Line::new(Mark::Warn, format!("{text}: {holder} has it, and a restart of that frees it"))
-        }
-        Some(holder) => Line::new(Mark::Fail, format!("{text}: {holder} has it")),
-        None if in_use => Line::new(
-            Mark::Fail,
-            format!("{text}; as root, `ss -lnup` and `ss -lntp` say which program has it"),
+/// A port that somebody has. One that a relay of this file has becomes free when it is restarted,
+/// so it is no failure.
+fn taken(what: &str, holder: Option<Holder>, file: &Path) -> Line {
+    let Some(holder) = holder else {
+        let text = format!("{what} is in use; as root, `ss -lnup` and `ss -lntp` say which program has it");
+        return Line::new(Mark::Fail, text);
+    };
+    let Holder { name, pid, .. } = &holder;
+    let (mark, who, remedy) = match (holder.is_tidecast(), configuration(&holder)) {
+        (true, Some(own)) if is_same(&own, file) => (
+            Mark::Warn,
+            own.display().to_string(),
+            "it is the relay that runs this file, and a restart of it frees the port",
         ),
-        None => Line::new(Mark::Fail, text),
+        (true, Some(other)) => (
+            Mark::Warn,
+            other.display().to_string(),
+            "it runs another file: restart it with this one, stop it, or choose another port",
+        ),
+        (true, None) => (Mark::Fail, command_line(&holder), "stop it, or choose another port"),
+        (false, _) => (Mark::Fail, String::new(), "stop it, or choose another port"),
+    };
+    let who = if who.is_empty() { who } else { format!(", {who}") };
+    Line::new(mark, format!("{what} is in use: {name} (process {pid}{who}) has it: {remedy}"))
+}
+
+/// The configuration file that a tidecast runs.
+fn configuration(holder: &Holder) -> Option<PathBuf> {
+    let Command::Serve(serve) = Cli::try_of(holder.arguments.iter().map(OsString::from)).ok()?.command else {
+        return None;
+    };
+    Some(holder.folder.as_ref()?.join(serve.configuration.path()?))
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
     }
+}
+
+/// Its command line, without the words of a subscription that others must not see.
+fn command_line(holder: &Holder) -> String {
+    let word = |word: &String| match word.split_once("token=") {
+        Some((before, _)) => format!("{before}token=..."),
+        None => word.clone(),
+    };
+    let name = std::iter::once(holder.name.clone());
+    name.chain(holder.arguments.iter().skip(1).map(word)).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -200,7 +265,7 @@ mod tests {
     use tidecast_testkit::sockets::{free_port, group};
 
     fn lines(text: &str) -> Vec<Line> {
-        try_out(&text.parse::<Config>().expect("a good file"))
+        try_out(&text.parse::<Config>().expect("a good file"), Path::new("/no/such/file.toml"))
     }
 
     fn marks(lines: &[Line]) -> Vec<Mark> {
@@ -220,6 +285,59 @@ mod tests {
     }
 
     #[test]
+    fn every_port_of_a_server_is_tried() {
+        let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
+        let [http, admin, tcp, udp] = ports[..] else { panic!("four ports") };
+        let text = format!(
+            "http.listen = \"127.0.0.1:{http}\"\nhttp.admin = \"127.0.0.1:{admin}\"\n\
+             tcp.listen = \"127.0.0.1:{tcp}\"\nudp.listen = \"127.0.0.1:{udp}\"\n"
+        );
+        let free: Vec<String> = lines(&text).iter().map(ToString::to_string).collect();
+        let names = [("http", http), ("admin", admin), ("tcp", tcp), ("udp subscribers", udp)];
+        assert_eq!(free, names.map(|(name, port)| format!("ok    {name}: 127.0.0.1:{port} is free")));
+        let _tcp =
+            [http, admin, tcp].map(|port| TcpListener::bind(("127.0.0.1", port)).expect("a free port"));
+        let _udp = UdpSocket::bind(("127.0.0.1", udp)).expect("a free port");
+        let (lines, pid) = (lines(&text), std::process::id());
+        for (line, (name, port)) in lines.iter().zip(names) {
+            let expected = format!("FAIL  {name}: 127.0.0.1:{port} is in use: ");
+            let line = line.to_string();
+            assert!(line.starts_with(&expected) && line.contains(&format!("(process {pid}, ")), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_tidecast_is_named_by_its_file_or_its_command_line() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let own = Holder::of_tcp(listener.local_addr().expect("an address")).expect("this test");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("relay.toml");
+        std::fs::write(&file, "").expect("a file");
+        let taken_by = |words: &str| {
+            let arguments = words.split(' ').map(str::to_owned).collect();
+            let holder = Holder { arguments, folder: Some(folder.path().to_owned()), ..own.clone() };
+            taken("http: 127.0.0.1:8080", Some(holder), &file).to_string()
+        };
+        let path = file.display();
+        for words in ["tidecast relay.toml", "/usr/bin/tidecast -v serve -c ./relay.toml --http :80"] {
+            let line = taken_by(words);
+            assert!(line.starts_with("warn  http: 127.0.0.1:8080 is in use: "), "{line}");
+            assert!(line.contains("relay.toml) has it: it is the relay that runs this file"), "{line}");
+        }
+        let other = taken_by("tidecast serve other.toml");
+        assert!(
+            other.starts_with("warn") && other.contains("other.toml) has it: it runs another file"),
+            "{other}"
+        );
+        assert!(!other.contains(&path.to_string()), "{other}");
+        let relay = taken_by("tidecast relay udp://@239.1.1.1:5000 --http :8080");
+        assert!(relay.starts_with("FAIL"), "{relay}");
+        assert!(relay.contains(" relay udp://@239.1.1.1:5000 --http :8080) has it: stop it, or"), "{relay}");
+        let secret = taken_by("tidecast recv tidecast://10.0.0.7:4023/a?token=secret -o a.ts");
+        assert!(secret.contains("/a?token=... -o a.ts)") && !secret.contains("secret"), "{secret}");
+    }
+
+    #[test]
     fn what_does_not_work_says_what_to_do() {
         let port = free_port();
         let held = std::net::UdpSocket::bind(("127.0.0.1", port)).expect("a free port");
@@ -235,9 +353,9 @@ mod tests {
             text[0].starts_with("FAIL  interface nosuch0") && text[0].contains("correct `if`"),
             "{text:#?}"
         );
-        assert!(lines[1].mark != Mark::Ok && text[1].contains("in use"), "{text:#?}");
+        assert!(lines[1].mark == Mark::Fail && text[1].contains("is in use: "), "{text:#?}");
         assert!(text[2].starts_with("FAIL  channel a") && text[2].contains("nosuch0"), "{text:#?}");
-        assert!(lines[3].mark != Mark::Ok && text[3].contains("http: 127.0.0.1:"), "{text:#?}");
+        assert!(text[3].starts_with("FAIL  http: 127.0.0.1:"), "{text:#?}");
         drop(held);
     }
 }
