@@ -11,6 +11,8 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::limits::BURST_MAX;
+
 mod about;
 #[cfg(feature = "probe")]
 mod probe;
@@ -272,8 +274,13 @@ pub struct Relay {
     #[arg(long, default_value = "5ms")]
     pub tick: String,
     /// Datagrams of one size that go to a target at once, 1 to 64; 7 unless given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_burst)]
     pub burst: Option<i64>,
+}
+
+/// Parses a number whose bounds are those of the configuration.
+fn parse_burst(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 1 to {BURST_MAX}"))
 }
 
 /// `tidecast check`

@@ -59,6 +59,16 @@ impl Failure {
         }
     }
 
+    /// What users read: `error: `, and each problem of a configuration in a line of its own.
+    pub fn message(&self) -> String {
+        let text = self.to_string();
+        let text = match self {
+            Failure::Config(_) => text.replace('\n', "\nerror: "),
+            _ => text,
+        };
+        format!("error: {}", without_numbers(&text))
+    }
+
     /// The exit code: 0 for success, 1 for other errors, 2 for usage, 3 for too much loss, 78 for
     /// the configuration (`EX_CONFIG` of sysexits.h).
     pub fn exit_code(&self) -> u8 {
@@ -71,6 +81,13 @@ impl Failure {
             Failure::Loss { .. } => 3,
         }
     }
+}
+
+/// Leaves out the kernel's numbers of errors, whose words stand before them.
+fn without_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once(')').map_or("", |(_, rest)| rest))
 }
 
 /// Runs a command until it ends.
@@ -118,6 +135,18 @@ mod tests {
             assert_eq!(failure.exit_code(), code, "{failure}");
         }
         let loss = Failure::Loss { lost: 0.0213, max: 0.001 };
-        assert_eq!(loss.to_string(), "2.1300% lost, expected at most 0.1000%");
+        assert_eq!(loss.message(), "error: 2.1300% lost, expected at most 0.1000%");
+    }
+
+    #[test]
+    fn messages_are_of_one_style() {
+        let file = "tick = \"fast\"\nthreads = 0".parse::<config::Config>().unwrap_err();
+        let lines: Vec<String> = Failure::from(file).message().lines().map(str::to_owned).collect();
+        assert!(lines.len() == 2 && lines.iter().all(|line| line.starts_with("error: ")), "{lines:?}");
+        let missing = std::fs::File::open("/no/such/file").unwrap_err();
+        let missing = anyhow::Error::new(missing).context("cannot read /no/such/file");
+        let expected = "error: cannot read /no/such/file: No such file or directory";
+        assert_eq!(Failure::from(missing).message(), expected);
+        assert_eq!(without_numbers("a (os error 2), b (os error 13)"), "a, b");
     }
 }

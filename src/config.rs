@@ -294,13 +294,24 @@ impl FromStr for Config {
     }
 }
 
+/// What would be right instead of a file that cannot be read.
+fn advice(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => {
+            ", expected a configuration file (`tidecast config --sample` prints one to start from)"
+        }
+        std::io::ErrorKind::InvalidData => ", expected TOML, which is UTF-8",
+        _ => "",
+    }
+}
+
 fn read(path: &Path, problems: &mut Vec<Problem>) -> Raw {
     match std::fs::read_to_string(path) {
         Ok(text) => file::read(&text, problems),
         Err(error) => {
             problems.push(Problem::at(
                 SettingPlace::File { line: None },
-                format_args!("cannot be read: {error}"),
+                format_args!("cannot be read: {error}{}", advice(&error)),
             ));
             Raw::default()
         }

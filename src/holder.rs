@@ -61,6 +61,25 @@ impl Holder {
     }
 }
 
+/// What the packet path says of a port that others have; it does not look for their names.
+const IN_USE: &str = " is in use by another program that does not share it";
+
+/// Names the programs in a text that says that UDP ports are in use.
+pub fn named(text: &str) -> String {
+    let mut named = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(IN_USE) {
+        let address = before.rsplit(' ').next().and_then(|address| address.parse().ok());
+        named.push_str(before);
+        match address.and_then(Holder::of_udp) {
+            Some(holder) => named.push_str(&format!(" is in use by {holder}, which does not share it")),
+            None => named.push_str(IN_USE),
+        }
+        rest = after;
+    }
+    named + rest
+}
+
 fn is_tidecast(name: &str) -> bool {
     Process::myself().and_then(|own| own.stat()).is_ok_and(|own| own.comm == name)
 }
@@ -133,7 +152,12 @@ mod tests {
         let port = wanted.port();
         drop(shared);
         let all = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).expect("bind");
-        assert!(Holder::of_udp(wanted).is_some_and(|holder| is_own(&holder)));
+        let holder = Holder::of_udp(wanted).expect("this test");
+        assert!(is_own(&holder));
+        let error = tidecast_net::SocketError::PortInUse { address: wanted }.to_string();
+        let expected = format!("a: {wanted} is in use by {holder}, which does not share it; b");
+        assert_eq!(named(&format!("a: {error}; b")), expected);
         drop(all);
+        assert_eq!(named(&format!("a: {error}; b")), format!("a: {error}; b"));
     }
 }

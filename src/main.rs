@@ -60,10 +60,8 @@ fn main() -> ExitCode {
         Err(failure) => (None, Err(failure)),
     };
     let Err(failure) = result else { return ExitCode::SUCCESS };
-    match &failure {
-        Failure::OutputClosed => {}
-        Failure::Config(errors) => log::say(&errors.to_string()),
-        other => log::say(&format!("error: {other}")),
+    if !matches!(failure, Failure::OutputClosed) {
+        log::say(&holder::named(&failure.message()));
     }
     ExitCode::from(failure.exit_code())
 }

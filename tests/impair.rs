@@ -83,8 +83,8 @@ fn every_model_can_be_asked_for_and_the_figures_stay_exact() {
 fn wrong_values_are_usage_errors_in_one_line() {
     for (flags, expected) in [
         ("--loss lots", "expected"),
-        ("--distance 0", "distance is 0 packets, expected 1 to 10000"),
-        ("--burst 0.5", "burst is 0.5, expected a mean length of at least 1 packet"),
+        ("--distance 0", "expected a whole number from 1 to 10000"),
+        ("--burst 0.5", "expected a number of at least 1"),
         ("--burst 2.5 --burst-lengths fixed", "burst is 2.5, expected a whole number of packets"),
         ("--burst-lengths any", "[possible values: geometric, fixed]"),
         ("--late 2%", "--late-by <DURATION>"),

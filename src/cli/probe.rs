@@ -52,18 +52,27 @@ pub enum Probed {
     Capture(PathBuf),
 }
 
+/// Text that is neither an address nor a capture file.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}{}", if *plain { ", or a capture file that exists" } else { "" })]
+pub struct ProbedError {
+    error: address::AddressError,
+    /// Whether it may have been meant as a file.
+    plain: bool,
+}
+
 impl FromStr for Probed {
-    type Err = address::AddressError;
+    type Err = ProbedError;
 
     /// Parses text: an existing file, or a name with a capture's extension, is a capture file; any
     /// other text is an address.
-    fn from_str(text: &str) -> Result<Probed, address::AddressError> {
+    fn from_str(text: &str) -> Result<Probed, ProbedError> {
         let path = Path::new(text);
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         let named = ["pcap", "pcapng", "cap"].contains(&extension.to_ascii_lowercase().as_str());
         if named && !text.contains("://") || path.is_file() {
             return Ok(Probed::Capture(path.to_owned()));
         }
-        text.parse().map(Probed::Input)
+        text.parse().map(Probed::Input).map_err(|error| ProbedError { error, plain: !text.contains("://") })
     }
 }

@@ -4,6 +4,7 @@
 //! expected form.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use clap::{Args, ValueEnum};
 
 use crate::config::{Hold, Retransmission};
 use tidecast_core::limits::{HISTORY_MAX, HISTORY_MIN, RETRANSMIT_SHARE_MAX};
+use tidecast_link::limits::LINK_DISTANCE_MAX;
 use tidecast_net::address::{self, Endpoint, Input, Output};
 use tidecast_net::units::{self, Rate};
 use tidecast_wire::Format;
@@ -43,7 +45,7 @@ pub struct Send {
     #[arg(long, group = "source", value_name = "FILE")]
     file: Option<PathBuf>,
     /// Send readings of N synthetic sensors, each a stream of its own
-    #[arg(long, group = "source", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, group = "source", value_name = "N", value_parser = whole::<u32>(1..=1_000_000))]
     sensor: Option<u32>,
     /// The file's rate: bits per second (8M) or packets per second (500pps) [default: by its PCR]
     #[arg(long, conflicts_with_all = ["sensor", "capture"])]
@@ -78,10 +80,10 @@ pub struct Send {
     #[arg(long, value_name = "DURATION", value_parser = parse_history)]
     pub history: Option<Duration>,
     /// Send again at most so much, in percent of what was sent (native format) [default: 50]
-    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=i64::from(RETRANSMIT_SHARE_MAX)))]
+    #[arg(long, value_name = "PERCENT", value_parser = whole::<u8>(1..=RETRANSMIT_SHARE_MAX.into()))]
     pub retransmit_share: Option<u8>,
     /// Stop after so many datagrams (repair packets and heartbeats not counted)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=u64::MAX))]
     pub count: Option<u64>,
     /// Stop after this time
     #[arg(long = "for", value_name = "DURATION", value_parser = units::positive_duration)]
@@ -185,7 +187,7 @@ pub struct Recv {
     #[arg(long = "for", value_name = "DURATION", value_parser = units::positive_duration)]
     pub duration: Option<Duration>,
     /// Stop after so many delivered datagrams
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=u64::MAX))]
     pub count: Option<u64>,
     /// Print the summary as JSON to standard output (to standard error with -o -)
     #[arg(long)]
@@ -231,7 +233,7 @@ pub struct Impair {
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::fraction)]
     pub loss: f64,
     /// The mean number of datagrams lost in a row
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = mean)]
     pub burst: f64,
     /// Whether bursts spread around that mean or all have that length
     #[arg(long, value_name = "LENGTHS", default_value = "geometric")]
@@ -240,7 +242,7 @@ pub struct Impair {
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::fraction)]
     pub reorder: f64,
     /// How many datagrams overtake one of those
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = whole::<u32>(1..=LINK_DISTANCE_MAX.into()))]
     pub distance: u32,
     /// The share that takes longer than the others, by --late-by
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::fraction, requires = "late_by")]
@@ -273,7 +275,7 @@ pub struct Impair {
     #[arg(long, value_name = "DURATION", value_parser = units::positive_duration, requires = "outage")]
     pub outage_every: Option<Duration>,
     /// The same seed does the same to the same datagrams [default: random, and printed]
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>(0..=u64::MAX))]
     pub seed: Option<u64>,
     /// Print what was done as JSON
     #[arg(long)]
@@ -282,7 +284,7 @@ pub struct Impair {
     #[arg(long = "for", value_name = "DURATION", value_parser = units::positive_duration)]
     pub duration: Option<Duration>,
     /// Stop after so many received datagrams
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=u64::MAX))]
     pub count: Option<u64>,
 }
 
@@ -315,6 +317,25 @@ pub struct Demo {
     /// Stop after this time [default: at Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = units::positive_duration)]
     pub duration: Option<Duration>,
+}
+
+/// Returns a parser of whole numbers within these bounds.
+fn whole<N: TryFrom<u64>>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<N, String> + Clone + std::marker::Send + Sync + 'static {
+    move |text| {
+        let number = text.parse::<u64>().ok().filter(|number| range.contains(number));
+        number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| match (range.start(), range.end()) {
+            (min, max) if *max >= u32::MAX.into() => format!("expected a whole number of at least {min}"),
+            (min, max) => format!("expected a whole number from {min} to {max}"),
+        })
+    }
+}
+
+/// Parses a mean length.
+fn mean(text: &str) -> Result<f64, String> {
+    let mean = text.parse::<f64>().ok().filter(|mean| mean.is_finite() && *mean >= 1.0);
+    mean.ok_or_else(|| "expected a number of at least 1, such as 1.5".to_owned())
 }
 
 fn parse_history(text: &str) -> Result<Duration, String> {

@@ -216,19 +216,19 @@ async fn refusal(asking: &mut Option<Asking>) -> Option<anyhow::Error> {
 }
 
 /// ST 2022-1 needs RTP, and ports above the media's.
-fn check_fec(args: &cli::Recv, legs: &[Input]) -> anyhow::Result<()> {
+fn check_fec(args: &cli::Recv, legs: &[Input]) -> Result<(), Failure> {
     if args.fec != Fec::St2022 {
         return Ok(());
     }
     if !matches!(args.format, Format::Auto | Format::Rtp) {
-        anyhow::bail!("--fec st2022-1: expected --format rtp, not {}", args.format);
+        return Err(Failure::Usage(format!("--fec st2022-1: expected --format rtp, not {}", args.format)));
     }
     let above = *PORTS_ABOVE.iter().max().unwrap_or(&0);
     if let Some(input) = legs.iter().find(|input| input.on_port_above(above).is_none()) {
         let last = u16::MAX - above;
-        anyhow::bail!(
+        return Err(Failure::Usage(format!(
             "{input}: expected a port up to {last}, since repair packets come on the port + 2 and + 4"
-        );
+        )));
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! TCP ports for the clients of [`super::http`] and [`super::tcp`].
+//! TCP ports for the clients of [`super::http`] and [`super::tcp`], and why a port cannot be
+//! opened.
 
 use std::{
     io,
@@ -26,18 +27,18 @@ pub enum ListenError {
     /// Another program listens on the port.
     #[error(
         "cannot listen on {address}{}: {} has this port, expected a free one ({})",
-        .clients.words(), name(holder.as_ref()), .clients.place()
+        .clients.words(), name(holder.as_deref()), .clients.place()
     )]
     InUse {
         /// That program, if it can be told.
-        holder: Option<Holder>,
+        holder: Option<Box<Holder>>,
         /// The configured address.
         address: Endpoint,
         /// The kind of clients.
         clients: Clients,
     },
     /// Another error, such as an address that this host does not have.
-    #[error("cannot listen on {address}{}: {error}", .clients.words())]
+    #[error("cannot listen on {address}{}: {}", .clients.words(), reason(error, *clients))]
     Listen {
         /// The configured address.
         address: Endpoint,
@@ -54,8 +55,24 @@ pub enum ListenError {
         /// The kind of clients.
         clients: Clients,
         /// What is missing.
-        reason: tidecast_net::SocketError,
+        reason: Box<tidecast_net::SocketError>,
     },
+}
+
+/// What is wrong with an address, and what would be right.
+fn reason(error: &io::Error, clients: Clients) -> String {
+    let place = clients.place();
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            format!(
+                "this host does not have that address, expected one of its own, or 0.0.0.0 for all ({place})"
+            )
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("a port below 1024 needs a privilege, expected a higher one ({place})")
+        }
+        _ => error.to_string(),
+    }
 }
 
 fn name(holder: Option<&Holder>) -> String {
@@ -71,6 +88,8 @@ pub enum Clients {
     Tcp,
     /// Monitoring and operators.
     Operator,
+    /// UDP subscribers.
+    Udp,
 }
 
 impl Clients {
@@ -79,6 +98,7 @@ impl Clients {
             Clients::Http => "",
             Clients::Tcp => " for TCP clients",
             Clients::Operator => " for the operator",
+            Clients::Udp => " for UDP subscribers",
         }
     }
 
@@ -88,6 +108,7 @@ impl Clients {
             Clients::Http => "--http ADDR, or listen in [http]",
             Clients::Tcp => "--tcp ADDR, or listen in [tcp]",
             Clients::Operator => "admin in [http]",
+            Clients::Udp => "--udp ADDR, or listen in [udp]",
         }
     }
 }
@@ -98,18 +119,41 @@ pub(super) async fn bind(
     address: &Endpoint,
     clients: Clients,
 ) -> Result<(TcpListener, SocketAddr), ListenError> {
-    let resolved = interface::resolve(address);
-    let resolved =
-        resolved.map_err(|reason| ListenError::Zone { address: address.clone(), clients, reason })?;
-    let refused = |error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            ListenError::InUse { holder: Holder::of_tcp(resolved), address: address.clone(), clients }
-        }
-        _ => ListenError::Listen { address: address.clone(), clients, error },
-    };
+    let resolved = resolve(address, clients)?;
+    let refused = |error| refused(error, address, clients, Holder::of_tcp, resolved);
     let listener = TcpListener::bind(resolved).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     Ok((listener, address))
+}
+
+/// The address to bind.
+///
+/// # Errors
+/// [`ListenError::Zone`].
+pub(super) fn resolve(address: &Endpoint, clients: Clients) -> Result<SocketAddr, ListenError> {
+    let resolved = interface::resolve(address);
+    resolved.map_err(|reason| ListenError::Zone {
+        address: address.clone(),
+        clients,
+        reason: Box::new(reason),
+    })
+}
+
+/// Why the address, resolved, cannot be bound; `holder` finds who has it.
+pub(super) fn refused(
+    error: io::Error,
+    address: &Endpoint,
+    clients: Clients,
+    holder: fn(SocketAddr) -> Option<Holder>,
+    resolved: SocketAddr,
+) -> ListenError {
+    let address = address.clone();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ListenError::InUse { holder: holder(resolved).map(Box::new), address, clients }
+        }
+        _ => ListenError::Listen { address, clients, error },
+    }
 }
 
 /// Configures a client's socket: sends at once, buffers little unsent data, and ends when the

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub const LINK_PACKETS_MAX: usize = 65_536;
 /// Maximum reorder distance of a modelled link: far beyond any reorder window, far below the
 /// link's capacity.
-pub(crate) const LINK_DISTANCE_MAX: u32 = 10_000;
+pub const LINK_DISTANCE_MAX: u32 = 10_000;
 /// Maximum delay and jitter of a modelled link, so that adding them to a clock reading cannot
 /// overflow.
 pub(crate) const LINK_DELAY_MAX: Duration = Duration::from_secs(60);

@@ -80,7 +80,14 @@ pub(super) fn play(args: &cli::Send, path: &Path, stop: Stop) -> Result<Link, Fa
 }
 
 fn wrong(path: &Path, error: &CaptureError) -> anyhow::Error {
-    anyhow!("{}: {error}", path.display())
+    let path = path.display();
+    match error {
+        CaptureError::Io(error) => anyhow!("cannot read {path}: {error}"),
+        CaptureError::Foreign { .. } => {
+            anyhow!("{path} {error}; --file sends the bytes of any other file")
+        }
+        error => anyhow!("{path} {error}"),
+    }
 }
 
 /// Refuses options that would change the datagrams.

@@ -85,7 +85,7 @@ fn wrong_flags_of_relay_are_named() {
 --tick \"1h\": expected a duration from 0s to 100ms, such as \"5ms\"
 --http \"here\": expected ADDRESS:PORT such as 127.0.0.1:8080, or off
 --udp \"there\": expected ADDRESS:PORT such as 127.0.0.1:8080, or off
-INPUT \"239.1.1.1\": no port in \"239.1.1.1\": expected ADDRESS:PORT
+INPUT \"239.1.1.1\": no port in \"239.1.1.1\": expected ADDRESS:PORT such as 239.1.1.1:5000
 --fec \"prompeg\": expected off, auto or st2022-1
 --name \"a b\": expected a name of 1 to 64 letters, digits, '.', '_' and '-'
 --retransmission \"yes\": expected off, auto (rist:// inputs ask) or on (native producers are asked, too)

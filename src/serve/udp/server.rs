@@ -5,7 +5,6 @@
 
 use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, sync::mpsc, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
@@ -17,12 +16,14 @@ use super::{
 };
 use crate::{
     config,
+    holder::Holder,
     limits::{UDP_LEASE_CHECK, UDP_REQUEST_BUFFER, UDP_REQUESTS_AT_ONCE, UDP_STRAYS_MAX},
     metrics::{Metrics, UdpRequests},
     registry::Registry,
+    serve::listen::{self, Clients, ListenError},
 };
 use tidecast_net::limits::SEND_BUFFER_BYTES;
-use tidecast_net::{clock, interface, log_limiter::LogLimiter};
+use tidecast_net::{clock, log_limiter::LogLimiter};
 use tidecast_wire::subscribe::{Answer, REQUEST_BYTES_MAX};
 
 /// A bound socket.
@@ -60,11 +61,12 @@ impl Server {
     ///
     /// # Errors
     /// The address is not one of this host, or in use.
-    pub fn bind(config: &config::Udp) -> anyhow::Result<Server> {
-        let listen = &config.listen;
-        let refused = || format!("udp.listen: cannot use {listen}");
-        let socket = open(interface::resolve(listen).with_context(refused)?).with_context(refused)?;
-        let address = socket.local_addr().context("udp.listen")?;
+    pub fn bind(config: &config::Udp) -> Result<Server, ListenError> {
+        let (listen, clients) = (&config.listen, Clients::Udp);
+        let resolved = listen::resolve(listen, clients)?;
+        let refused = |error| listen::refused(error, listen, clients, Holder::of_udp, resolved);
+        let socket = open(resolved).map_err(refused)?;
+        let address = socket.local_addr().map_err(refused)?;
         let (token, lease) = (config.token.clone(), config.lease);
         Ok(Server { socket: Arc::new(socket), address, token, lease })
     }

@@ -18,7 +18,7 @@ pub enum AddressError {
     )]
     Host(String),
     /// No `:PORT` follows the address.
-    #[error("no port in {0:?}: expected ADDRESS:PORT")]
+    #[error("no port in {0:?}: expected ADDRESS:PORT such as 239.1.1.1:5000")]
     PortMissing(String),
     /// The port is not a number from 1 to 65535.
     #[error("port {0:?}: expected 1 to 65535")]

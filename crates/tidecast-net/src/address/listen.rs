@@ -30,7 +30,7 @@ pub fn listen(text: &str) -> Result<Option<Endpoint>, UnitError> {
 /// # Errors
 /// As for [`listen`], and `off`.
 pub fn listen_address(text: &str) -> Result<Endpoint, UnitError> {
-    listen(text)?.ok_or(LISTEN_ADDRESS)
+    listen(text).ok().flatten().ok_or(LISTEN_ADDRESS)
 }
 
 #[cfg(test)]
@@ -40,6 +40,7 @@ mod tests {
     #[test]
     fn listen_addresses() {
         assert_eq!(listen_address("off"), Err(LISTEN_ADDRESS));
+        assert_eq!(listen_address("host:80"), Err(LISTEN_ADDRESS));
         let at = |text: &str| Some(text.parse::<Endpoint>().unwrap());
         assert_eq!(listen("127.0.0.1:8080"), Ok(at("127.0.0.1:8080")));
         assert_eq!(listen("localhost:80"), Ok(at("127.0.0.1:80")));

@@ -106,11 +106,11 @@ fn class_d_is_multicast_of_either_family() {
 #[test]
 fn wrong_inputs_name_part_value_and_expectation() {
     for (url, text) in [
-        ("", "no port in \"\": expected ADDRESS:PORT"),
+        ("", "no port in \"\": expected ADDRESS:PORT such as 239.1.1.1:5000"),
         ("native://239.1.1.1:5000", "scheme \"native\": expected udp, rtp or rist"),
         ("://239.1.1.1:5000", "scheme \"\": expected udp, rtp or rist"),
-        ("udp://239.1.1.1", "no port in \"239.1.1.1\": expected ADDRESS:PORT"),
-        ("udp://[ff15::1]", "no port in \"[ff15::1]\": expected ADDRESS:PORT"),
+        ("udp://239.1.1.1", "no port in \"239.1.1.1\": expected ADDRESS:PORT such as 239.1.1.1:5000"),
+        ("udp://[ff15::1]", "no port in \"[ff15::1]\": expected ADDRESS:PORT such as 239.1.1.1:5000"),
         ("udp://@239.1.1.1:0", "port \"0\": expected 1 to 65535"),
         ("udp://@239.1.1.1:65536", "port \"65536\": expected 1 to 65535"),
         ("udp://@239.1.1.1:+5", "port \"+5\": expected 1 to 65535"),
