@@ -62,6 +62,12 @@ impl Cli {
     pub fn try_of(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(with_serve(arguments.into_iter().collect()))
     }
+
+    /// Whether it shows its progress in a terminal.
+    pub fn shows_progress(&self) -> bool {
+        let Verbosity { quiet, log_format, .. } = self.verbosity;
+        quiet == 0 && log_format == LogFormat::Text && self.command.is_tool()
+    }
 }
 
 /// `tidecast FILE.toml` as `tidecast serve FILE.toml`.
@@ -99,7 +105,7 @@ pub enum LogFormat {
 impl Verbosity {
     /// Returns the log level: a service logs more by default than a tool, which prints a summary.
     pub fn level(self, command: &Command) -> tracing::Level {
-        let usual = i16::from(matches!(command, Command::Serve(_) | Command::Relay(_)));
+        let usual = i16::from(command.is_relay());
         match usual + i16::from(self.verbose) - i16::from(self.quiet) {
             ..=-1 => tracing::Level::ERROR,
             0 => tracing::Level::WARN,
@@ -137,6 +143,22 @@ pub enum Command {
     Completions(Completions),
     /// Write the manual pages
     Man(Man),
+}
+
+impl Command {
+    /// Whether it runs a relay until it is told to end.
+    fn is_relay(&self) -> bool {
+        matches!(self, Command::Serve(_) | Command::Relay(_))
+    }
+
+    /// Whether it sends or receives one stream, and has a summary at its end.
+    fn is_tool(&self) -> bool {
+        #[cfg(feature = "probe")]
+        if matches!(self, Command::Probe(_)) {
+            return true;
+        }
+        matches!(self, Command::Send(_) | Command::Recv(_) | Command::Impair(_))
+    }
 }
 
 /// `tidecast serve`

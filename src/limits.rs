@@ -25,6 +25,7 @@ mod retransmission;
 mod shares;
 mod subscribe;
 mod tap;
+mod terminal;
 
 pub use capture::*;
 pub use config::*;
@@ -46,3 +47,4 @@ pub use retransmission::*;
 pub use shares::*;
 pub use subscribe::*;
 pub use tap::*;
+pub use terminal::*;

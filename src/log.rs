@@ -1,6 +1,7 @@
 //! The log: lines go through a bounded queue to a separate thread, which writes them to standard
-//! error. Logging never waits for a slow reader: a line that does not fit into the queue is
-//! dropped, counted in a metric, and reported in the log.
+//! error, beside what the terminal shows ([`crate::terminal`]). Logging never waits for a slow
+//! reader: a line that does not fit into the queue is dropped, counted in a metric, and reported in
+//! the log.
 
 use std::{
     io::{self, Write},
@@ -19,6 +20,7 @@ use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use crate::cli::LogFormat;
 use crate::limits::{LOG_FLUSH_CHECK, LOG_FLUSH_MAX, LOG_LINES_MAX};
+use crate::terminal::Stderr;
 use tidecast_net::clock;
 
 /// The queue of the process, once it logs.
@@ -29,7 +31,7 @@ static JSON: AtomicBool = AtomicBool::new(false);
 
 /// Logs to standard error from now on, with this filter.
 pub fn to_stderr(filter: EnvFilter, colours: bool, format: LogFormat) -> Guard {
-    let (queue, guard) = Queue::before(io::stderr(), LOG_LINES_MAX);
+    let (queue, guard) = Queue::before(Stderr, LOG_LINES_MAX);
     let queue = QUEUE.get_or_init(|| queue).clone();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -52,7 +54,7 @@ pub fn say(line: &str) {
     // An error means that standard error is closed, so it cannot be reported.
     let _ = match QUEUE.get() {
         Some(queue) => queue.clone().write_all(line.as_bytes()),
-        None => io::stderr().write_all(line.as_bytes()),
+        None => Stderr.write_all(line.as_bytes()),
     };
 }
 

@@ -16,10 +16,10 @@
 //! Beside this path are [`registry`] (the list of channels and subscribers), [`metrics`] and
 //! [`observe`] (counters and events), [`commands`], [`cli`] and [`config`] (the start of the
 //! program), [`probe`] (analysis of a group), [`capture`] (capture files), [`holder`] (of a port),
-//! [`shares`] and [`log`].
+//! [`shares`], [`terminal`], [`words`] and [`log`].
 
 #![cfg_attr(
-    not(all(feature = "page", feature = "probe", feature = "socketio")),
+    not(all(feature = "page", feature = "probe", feature = "socketio", feature = "terminal")),
     allow(dead_code) // code of disabled features; the complete build finds other dead code
 )]
 
@@ -38,6 +38,8 @@ mod probe;
 mod registry;
 mod serve;
 mod shares;
+mod terminal;
+mod words;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -54,6 +56,9 @@ const LOG_VARIABLE: &str = "TIDECAST_LOG";
 fn main() -> ExitCode {
     tidecast_net::sys::share_memory();
     let cli = Cli::of(std::env::args_os());
+    if cli.shows_progress() {
+        terminal::progress::allow();
+    }
     // The log is flushed at the end of this function.
     let (_log, result) = match log_to_stderr(cli.verbosity.level(&cli.command), cli.verbosity.log_format) {
         Ok(guard) => (Some(guard), commands::run(cli.command)),

@@ -20,7 +20,7 @@ use super::{
     service::{self, Service, say},
     shutdown::Signals,
 };
-use crate::{cli, config::Config};
+use crate::{cli, config::Config, terminal::progress::Lines};
 use scene::Scene;
 use table::Table;
 use tidecast_net::{address::Endpoint, clock};
@@ -72,13 +72,19 @@ async fn demo(args: &cli::Demo) -> anyhow::Result<String> {
     Ok(table::summary(&scenes, &links?, &states))
 }
 
-/// Redraws the table until standard output is closed.
+/// Redraws the table until standard output is closed: below the log lines if they go to the same
+/// terminal, which removes it at the end.
 async fn show(service: &Service) -> anyhow::Result<()> {
+    let mut lines = Lines::open();
     let mut table = Table::new(io::stdout().is_terminal());
     let mut draw = tokio::time::interval(if table.is_live() { DRAW_INTERVAL } else { LOG_INTERVAL });
     loop {
         draw.tick().await;
         let views = service.registry().views(0).await.unwrap_or_default();
+        if let Some(lines) = &mut lines {
+            lines.set(&table.rows(clock::now(), &views));
+            continue;
+        }
         let text = table.draw(clock::now(), &views);
         let mut out = io::stdout().lock();
         write!(out, "{text}").and_then(|()| out.flush())?;

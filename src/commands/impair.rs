@@ -5,17 +5,22 @@
 //! is due it is sent to every output of [`crate::channel::udp`]. Answers of receivers go back the
 //! same way (`lane`), and so does the RTCP of RIST; neither is impaired. One plain thread waits
 //! for the sockets and for the link's next release together. The fate of each datagram is counted
-//! by kind and flow (`census`) and printed at the end (`report`). The demo also uses [`run`].
+//! by kind and flow (`census`), shown meanwhile in a terminal (`progress`), and printed at the end
+//! (`report`). The demo also uses [`run`].
 
 mod census;
 mod lane;
+mod progress;
 mod report;
 
 use std::{
     io::Write,
     os::fd::BorrowedFd,
     rc::Rc,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -27,6 +32,7 @@ use nix::{
     poll::{PollFd, PollFlags, ppoll},
     sys::time::TimeSpec,
 };
+pub use progress::Gauge;
 use report::OutputReport;
 pub use report::Report;
 
@@ -117,19 +123,27 @@ pub fn command(args: &cli::Impair) -> Result<(), Failure> {
     // Scripts wait for this line, so it is no log line, which -q would suppress.
     let ready =
         || crate::log::say(&format!("tidecast: ready: {} joined, seed {}", options.input, options.seed));
-    let report = run(&options, stop.flag(), ready)?;
+    let gauge = Arc::<Gauge>::default();
+    let shown = progress::show(&options, gauge.clone());
+    let report = run(&options, stop.flag(), &gauge, ready)?;
+    drop(shown);
     print(&report, args.json).map_err(Failure::output)
 }
 
 /// Runs the link until `stop`, the time or the count of the options, then sends delayed datagrams
 /// for at most [`IMPAIR_DRAIN_MAX`] longer. Calls `ready` once the input is joined and the outputs
-/// are open.
+/// are open; `gauge` gets the counters so far.
 ///
 /// # Errors
 /// Invalid impairments, an input or output that cannot be opened, and an output that is the input.
-pub fn run(options: &Options, stop: &AtomicBool, ready: impl FnOnce()) -> anyhow::Result<Report> {
+pub fn run(
+    options: &Options,
+    stop: &AtomicBool,
+    gauge: &Gauge,
+    ready: impl FnOnce(),
+) -> anyhow::Result<Report> {
     options.impairments.check()?;
-    let mut path = Path::open(options)?;
+    let mut path = Path::open(options, gauge)?;
     ready();
     path.carry(stop)?;
     path.drain()?;
@@ -166,10 +180,11 @@ struct Path<'a> {
     returned: u64,
     started: Instant,
     now: Instant,
+    gauge: &'a Gauge,
 }
 
 impl<'a> Path<'a> {
-    fn open(options: &'a Options) -> anyhow::Result<Path<'a>> {
+    fn open(options: &'a Options, gauge: &'a Gauge) -> anyhow::Result<Path<'a>> {
         let now = clock::now();
         let mut interfaces = Interfaces::read(now);
         let (media, control) = Lane::open(&options.input, &options.outputs, now, &mut interfaces)?;
@@ -185,6 +200,7 @@ impl<'a> Path<'a> {
             returned: 0,
             started: now,
             now,
+            gauge,
         })
     }
 
@@ -231,6 +247,7 @@ impl<'a> Path<'a> {
         }
         self.receive(clocks, floor).context("cannot receive")?;
         self.send_due();
+        self.gauge.note(self.link.done(), self.link.waiting());
         self.pass(clocks, floor).context("cannot receive RTCP")
     }
 

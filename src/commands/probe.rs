@@ -5,13 +5,15 @@
 //! [`crate::probe`], which analyses them. One plain thread.
 
 mod capture;
+#[cfg_attr(not(feature = "terminal"), path = "probe/no_live.rs")]
 mod live;
 mod sockets;
 
 use std::{
-    io::{IsTerminal, Write},
+    io::Write,
     net::SocketAddr,
     path::Path,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -22,14 +24,14 @@ use crate::{
     cli::{self, Probed},
     limits::IMPAIR_STOP_CHECK,
     probe::{Probe, Role, report::Report, text},
+    terminal::{Limits, Shown, progress::Progress, time_words},
+    words,
 };
-use live::Screen;
 use sockets::Sockets;
 use tidecast_net::{address::Input, clock, diagnose};
 
-/// Interval at which a line is printed, and at which the screen is redrawn.
+/// Interval of the lines without a screen, and of the progress in their place.
 const LINE_EVERY: Duration = Duration::from_secs(1);
-const DRAW_EVERY: Duration = Duration::from_millis(250);
 
 /// Runs `probe` until it ends.
 ///
@@ -126,6 +128,7 @@ fn role(media: SocketAddr, destination: SocketAddr) -> Option<Role> {
 /// State of a live probe.
 struct Live<'a> {
     args: &'a cli::Probe,
+    input: &'a Input,
     name: String,
     sockets: Sockets,
     probe: Probe,
@@ -139,14 +142,14 @@ fn from_group(args: &cli::Probe, input: &Input) -> anyhow::Result<Report> {
     let began = clock::now();
     let sockets = Sockets::open(input, began)?;
     let probe = Probe::new(args.format.clone());
-    let mut live = Live { args, name: input.to_string(), sockets, probe, stop, began, before: (0, 0) };
-    let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && !args.json;
-    match terminal {
-        true => live.on_screen()?,
+    let name = input.to_string();
+    let mut live = Live { args, input, name, sockets, probe, stop, began, before: (0, 0) };
+    match live::available() && !args.json {
+        true => live::show(&mut live)?,
         false => live.in_lines()?,
     }
     if live.probe.is_empty() {
-        return Err(silence(input, &live));
+        return Err(silence(&live));
     }
     let now = clock::now();
     let mut report = live.probe.final_report(now, &live.name);
@@ -155,14 +158,22 @@ fn from_group(args: &cli::Probe, input: &Input) -> anyhow::Result<Report> {
 }
 
 /// Possible reasons for receiving nothing.
-fn silence(input: &Input, live: &Live<'_>) -> anyhow::Error {
-    let waited = clock::now().saturating_duration_since(live.began).as_secs_f64();
-    let causes = diagnose::silence(input, live.sockets.interface().as_deref());
-    let causes: Vec<String> = causes.iter().map(|cause| format!("  - {cause}")).collect();
+fn silence(live: &Live<'_>) -> anyhow::Error {
+    let (input, waited) = (live.input, live.elapsed(clock::now()).as_secs_f64());
+    let causes: Vec<String> = live.causes().iter().map(|cause| format!("  - {cause}")).collect();
     anyhow!("nothing came from {input} in {waited:.1} s; the likeliest causes:\n{}", causes.join("\n"))
 }
 
 impl Live<'_> {
+    fn elapsed(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began)
+    }
+
+    /// Why nothing comes, the likeliest causes first.
+    fn causes(&self) -> Vec<String> {
+        diagnose::silence(self.input, self.sockets.interface().as_deref())
+    }
+
     fn ended(&self, now: Instant) -> bool {
         self.stop.is_set() || self.args.duration.is_some_and(|duration| now >= self.began + duration)
     }
@@ -182,54 +193,57 @@ impl Live<'_> {
         }
     }
 
+    /// Prints a line of news every second, or shows it as progress, to standard error, since
+    /// standard output is for the report.
     fn in_lines(&mut self) -> anyhow::Result<()> {
         say(&format!("ready: probing {}", self.name));
+        let news = Arc::new(Mutex::new(self.news()));
+        let progress = self.progress(news.clone());
         let mut next = self.began + LINE_EVERY;
         while !self.ended(clock::now()) {
             self.receive(next)?;
             let now = clock::now();
             if now >= next {
-                self.line(now);
+                let line = self.news();
+                match &progress {
+                    Some(_) => *news.lock().unwrap_or_else(PoisonError::into_inner) = line,
+                    None => say(&format!("{:.0}s: {line}", self.elapsed(now).as_secs_f64())),
+                }
                 next += LINE_EVERY;
             }
         }
         Ok(())
     }
 
-    /// Prints one line of news to standard error, since standard output is for the report.
-    fn line(&mut self, now: Instant) {
-        let report = self.probe.report(now, &self.name);
+    fn progress(&self, news: Arc<Mutex<String>>) -> Option<Progress> {
+        let (began, limits) = (self.began, Limits { time: self.args.duration, count: None });
+        Progress::start(move || {
+            let elapsed = clock::now().saturating_duration_since(began);
+            let (share, left) = limits.progress(elapsed, 0);
+            let news = news.lock().unwrap_or_else(PoisonError::into_inner);
+            Shown { share, text: format!("{}, {news}", time_words(elapsed, left)) }
+        })
+    }
+
+    /// What came since the last news, in one line.
+    fn news(&mut self) -> String {
+        let report = self.probe.report(clock::now(), &self.name);
         let (packets, bytes) = self.since(&report);
-        let line = match self.probe.is_empty() {
+        match self.probe.is_empty() {
             true => "nothing yet".to_owned(),
             false => format!(
-                "{packets} packets/s, {}, {} flows, {}",
-                text::bits(bytes as f64 * 8.0),
-                report.flows.len(),
+                "{}/s, {}, {}, {}",
+                words::count(packets, "packet"),
+                words::bits(bytes as f64 * 8.0),
+                words::count(report.flows.len() as u64, "flow"),
                 text::numbers(&report.numbers)
             ),
-        };
-        say(&format!("{:.0}s: {line}", now.saturating_duration_since(self.began).as_secs_f64()));
+        }
     }
 
     /// Packets and bytes since the last line.
     fn since(&mut self, report: &Report) -> (u64, u64) {
         let before = std::mem::replace(&mut self.before, (report.packets, report.bytes));
         (report.packets - before.0, report.bytes - before.1)
-    }
-
-    fn on_screen(&mut self) -> anyhow::Result<()> {
-        let mut screen = Screen::open().context("cannot use the terminal")?;
-        while !self.ended(clock::now()) {
-            let now = clock::now();
-            let mut report = self.probe.report(now, &self.name);
-            report.kernel_drops = self.sockets.kernel_drops();
-            screen.draw(now, &report).context("cannot draw")?;
-            if screen.quits().context("cannot read the keyboard")? {
-                break;
-            }
-            self.receive(now + DRAW_EVERY)?;
-        }
-        Ok(())
     }
 }

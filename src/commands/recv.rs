@@ -3,6 +3,7 @@
 //! The packets pass the same packet path as in a relay. A separate thread writes the payloads
 //! (`writer`), so that a slow reader of the output loses payloads but delays nothing else.
 
+mod progress;
 mod remote;
 mod summary;
 mod writer;
@@ -72,12 +73,14 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     };
     say(&format!("ready: receiving {}", inputs.join(" ")));
     let began = tidecast_net::clock::now();
+    let shown = progress::show(args, &packet_thread);
     let written = tokio::select! {
         result = &mut writer.ended => result.unwrap_or(Ok(())),
         () = tokio::time::sleep(limit) => Ok(()),
         () = signals.wait() => Ok(()),
         Some(refused) = refusal(&mut asking) => return Err(refused.into()),
     };
+    drop(shown);
     if let Some(Asking { leave, task }) = asking {
         drop(leave);
         let _ = task.await; // it has sent the last message to the relay

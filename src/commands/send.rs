@@ -11,12 +11,14 @@ mod file;
 mod link;
 mod pace;
 mod pcr;
+mod progress;
 mod reader;
 mod seam;
 mod sensor;
 mod sensors;
 
 use std::fs::File;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -25,11 +27,13 @@ use super::shutdown::Stop;
 use crate::{
     cli::{self, SendFormat, Source},
     commands::Failure,
+    terminal::{Limits, progress::Progress},
 };
 use carrier::Carriers;
 use cut::Cutter;
 use link::Link;
 use pcr::Splitter;
+use progress::{Extent, Gauge};
 use reader::{Origin, Reader};
 use tidecast_core::history::Settings;
 use tidecast_net::address::Scheme;
@@ -59,7 +63,7 @@ fn send(args: &cli::Send, stop: Stop) -> Result<Link, Failure> {
     match args.source() {
         Source::Sensors(count) => {
             let carriers = Carriers::new(args, choose(args, None)?)?;
-            let mut job = Job::start(args, stop, carriers.session())?;
+            let mut job = Job::start(args, stop, carriers.session(), Extent::Unknown)?;
             sensors::run(&mut job, &carriers, count, args.interval)?;
             Ok(job.link)
         }
@@ -87,7 +91,7 @@ fn send_bytes(args: &cli::Send, mut reader: Reader, stop: Stop) -> Result<Link, 
     let cutter = cutter(args, &reader, format, splitter)?;
     let carriers = Carriers::new(args, format)?;
     let carrier = carriers.carrier(0, transport_stream)?;
-    let mut job = Job::start(args, stop, carriers.session())?;
+    let mut job = Job::start(args, stop, carriers.session(), reader.extent())?;
     file::run(&mut job, reader, cutter, carrier)?;
     Ok(job.link)
 }
@@ -207,12 +211,15 @@ struct Job {
     end: Option<Instant>,
     /// Number of data packets that may still be sent.
     left: Option<u64>,
+    gauge: Arc<Gauge>,
+    /// Shown until the run ends.
+    _progress: Option<Progress>,
 }
 
 impl Job {
     /// Starts a run. `session` is that of the native format, whose receivers can request
-    /// retransmission.
-    fn start(args: &cli::Send, stop: Stop, session: Option<u32>) -> anyhow::Result<Job> {
+    /// retransmission; `extent`: how much there is to send.
+    fn start(args: &cli::Send, stop: Stop, session: Option<u32>, extent: Extent) -> anyhow::Result<Job> {
         let mut link = Link::open(args.target())?;
         let settings = history(args);
         if let Some(session) = session.filter(|_| !settings.age_max.is_zero()) {
@@ -220,7 +227,10 @@ impl Job {
         }
         let started = clock::now();
         let end = args.duration.and_then(|duration| started.checked_add(duration));
-        Ok(Job { link, stop, started, end, left: args.count })
+        let gauge = Arc::<Gauge>::default();
+        let limits = Limits { time: args.duration, count: args.count };
+        let _progress = progress::show(gauge.clone(), extent, args.repeat, limits);
+        Ok(Job { link, stop, started, end, left: args.count, gauge, _progress })
     }
 
     /// Returns whether a signal arrived, the time is over, or the requested number was sent.
@@ -232,6 +242,7 @@ impl Job {
     fn sent(&mut self) {
         self.left = self.left.map(|left| left.saturating_sub(1));
         self.link.data += 1;
+        self.gauge.sent(self.link.data, self.link.bytes());
     }
 
     /// Sleeps until one of these times, a signal, or new input.

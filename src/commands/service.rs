@@ -30,6 +30,7 @@ use crate::{
         tcp, udp,
     },
     shares::Shares,
+    words,
 };
 
 /// A running relay.
@@ -173,10 +174,7 @@ impl Service {
 
     /// `ready: 2 channels, tcp://127.0.0.1:9000, http://127.0.0.1:8080`, and what legs wait for.
     pub fn ready_line(&self) -> String {
-        let mut line = match self.channels {
-            1 => "ready: 1 channel".to_owned(),
-            count => format!("ready: {count} channels"),
-        };
+        let mut line = format!("ready: {}", words::count(self.channels as u64, "channel"));
         if let Some(tcp) = &self.tcp {
             let _ = write!(line, ", tcp://{}", tcp.address); // a String takes all
         }

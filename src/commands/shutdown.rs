@@ -15,6 +15,7 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::terminal;
 use tidecast_net::clock;
 
 /// Exit code after a second signal: 128 + SIGINT, as in shells.
@@ -56,10 +57,15 @@ impl Signals {
         if let Ok(mut again) = Signals::listen() {
             tokio::spawn(async move {
                 again.next().await;
-                std::process::exit(IMPATIENT);
+                exit_at_once();
             });
         }
     }
+}
+
+fn exit_at_once() {
+    terminal::give_back();
+    std::process::exit(IMPATIENT);
 }
 
 async fn received(signal: &mut Option<Signal>) {
@@ -99,7 +105,7 @@ impl Stop {
             set.store(true, Ordering::Relaxed);
             waiting.unpark();
             runtime.block_on(signals.next());
-            std::process::exit(IMPATIENT);
+            exit_at_once();
         })?;
         Ok(stop)
     }

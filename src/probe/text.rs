@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::report::{ControlReport, FecReport, FlowReport, NumbersReport, PidReport, Report, TsReport};
+use crate::words::{bits, count};
 
 /// Maximum number of flows and PIDs that are listed; JSON has all of them.
 const FLOWS_SHOWN: usize = 20;
@@ -24,7 +25,8 @@ impl fmt::Display for Report {
             write!(f, "{}", flow_lines(flow))?;
         }
         if self.flows.len() > FLOWS_SHOWN {
-            writeln!(f, "and {} more flows; --json has them all", self.flows.len() - FLOWS_SHOWN)?;
+            let more = count((self.flows.len() - FLOWS_SHOWN) as u64, "more flow");
+            writeln!(f, "and {more}; --json has them all")?;
         }
         write!(f, "{}", suggestion(self))
     }
@@ -33,12 +35,11 @@ impl fmt::Display for Report {
 /// Formats rates and jitter.
 pub fn traffic(report: &Report) -> String {
     let mut text = format!(
-        "{} packets, {:.1}/s, {}, {} flow{} in {:.1} s",
-        report.packets,
+        "{}, {:.1}/s, {}, {} in {:.1} s",
+        count(report.packets, "packet"),
         report.packets_per_second,
         bits(report.bits_per_second),
-        report.flows.len(),
-        if report.flows.len() == 1 { "" } else { "s" },
+        count(report.flows.len() as u64, "flow"),
         report.seconds,
     );
     if let Some(jitter) = report.jitter_seconds {
@@ -51,14 +52,18 @@ pub fn traffic(report: &Report) -> String {
 pub fn numbers(numbers: &NumbersReport) -> String {
     let mut text = format!("lost {} of {} ({:.3}%)", numbers.lost, numbers.expected, numbers.loss * 100.0);
     if numbers.losses > 0 {
-        let _ = write!(text, " in {} losses, the longest {}", numbers.losses, numbers.longest_loss);
+        let _ = match (numbers.losses, numbers.lost) {
+            (1, 1) => Ok(()),
+            (1, _) => write!(text, " in a row"),
+            (losses, _) => write!(text, " in {losses} losses, the longest {}", numbers.longest_loss),
+        };
     }
     if numbers.reordered > 0 {
         let _ = write!(
             text,
-            "; reordered {}, by up to {} packets and {:.1} ms",
+            "; reordered {}, by up to {} and {:.1} ms",
             numbers.reordered,
-            numbers.reorder_distance_max,
+            count(numbers.reorder_distance_max, "packet"),
             numbers.lateness_max_seconds * 1e3
         );
     }
@@ -90,20 +95,25 @@ pub fn extras(report: &Report) -> Vec<String> {
     let mut lines: Vec<String> = report.fec.iter().map(fec).collect();
     lines.extend(report.rtcp.as_ref().map(rtcp));
     for beside in &report.beside {
-        lines.push(format!("{} other datagrams on the port + {}", beside.packets, beside.port_above));
+        lines.push(format!(
+            "{} on the port + {}",
+            count(beside.packets, "other datagram"),
+            beside.port_above
+        ));
     }
-    for (name, count) in [
-        ("damaged datagrams", report.corrupt),
-        ("datagrams of another format", report.foreign),
-        ("datagrams of further flows, not followed", report.unfollowed),
-        ("datagrams without a number", report.unnumbered),
+    for (datagrams, noun, more) in [
+        (report.corrupt, "damaged datagram", ""),
+        (report.foreign, "datagram", " of another format"),
+        (report.unfollowed, "datagram", " of further flows, not followed"),
+        (report.unnumbered, "datagram", " without a number"),
         (
-            "datagrams dropped by this host's kernel (receive buffer full), which count as lost",
             report.kernel_drops,
+            "datagram",
+            " dropped by this host's kernel (receive buffer full), counted as lost",
         ),
     ] {
-        if count > 0 {
-            lines.push(format!("{count} {name}"));
+        if datagrams > 0 {
+            lines.push(format!("{}{more}", count(datagrams, noun)));
         }
     }
     if let Some(format) = report.refused_format {
@@ -126,11 +136,13 @@ pub fn fec(fec: &FecReport) -> String {
                 _ => "rows only",
             };
             format!(
-                "FEC: SMPTE ST 2022-1, L {columns}, D {rows_count} ({which}), {packets} repair packets from {source}"
+                "FEC: SMPTE ST 2022-1, L {columns}, D {rows_count} ({which}), {} from {source}",
+                count(*packets, "repair packet")
             )
         }
         FecReport::Native { k, m, stride, packets } => {
-            format!("FEC: native, {m} for every {k}, stride {stride}, {packets} repair packets")
+            let packets = count(*packets, "repair packet");
+            format!("FEC: native, {m} for every {k}, stride {stride}, {packets}")
         }
     }
 }
@@ -138,8 +150,11 @@ pub fn fec(fec: &FecReport) -> String {
 fn rtcp(control: &ControlReport) -> String {
     let kind = if control.rist { "RIST" } else { "RTCP" };
     format!(
-        "{kind}: {} datagrams, {} sender reports, {} receiver reports, {} requests for lost packets",
-        control.datagrams, control.sender_reports, control.receiver_reports, control.requests
+        "{kind}: {}, {}, {}, {} for lost packets",
+        count(control.datagrams, "datagram"),
+        count(control.sender_reports, "sender report"),
+        count(control.receiver_reports, "receiver report"),
+        count(control.requests, "request")
     )
 }
 
@@ -149,14 +164,14 @@ fn flow_lines(flow: &FlowReport) -> String {
         let _ = write!(text, ", payload type {payload_type}");
     }
     let sizes = if flow.size_min == flow.size_max {
-        flow.size_max.to_string()
+        count(flow.size_max as u64, "byte")
     } else {
-        format!("{} to {}", flow.size_min, flow.size_max)
+        format!("{} to {} bytes", flow.size_min, flow.size_max)
     };
     let _ = write!(
         text,
-        "): {} packets of {sizes} bytes, {:.1}/s, {}",
-        flow.packets,
+        "): {} of {sizes}, {:.1}/s, {}",
+        count(flow.packets, "packet"),
         flow.packets_per_second,
         bits(flow.bits_per_second)
     );
@@ -173,12 +188,19 @@ fn flow_lines(flow: &FlowReport) -> String {
     text
 }
 
-/// Formats a transport stream: its errors and its PIDs.
-pub fn ts_lines(ts: &TsReport) -> Vec<String> {
+/// Formats a transport stream: its errors, its programmes and its PIDs.
+fn ts_lines(ts: &TsReport) -> Vec<String> {
+    let mut lines = ts_summary(ts);
+    lines.extend(ts.pids.iter().map(pid_line));
+    lines
+}
+
+/// Formats a transport stream without its PIDs: its errors and its programmes.
+pub fn ts_summary(ts: &TsReport) -> Vec<String> {
     let mut first = format!(
-        "MPEG-TS: {}, {} PIDs, continuity errors {}",
+        "MPEG-TS: {}, {}, continuity errors {}",
         bits(ts.bits_per_second),
-        ts.pids.len(),
+        count(ts.pids.len() as u64, "PID"),
         ts.continuity_errors
     );
     for (name, count) in [
@@ -194,11 +216,11 @@ pub fn ts_lines(ts: &TsReport) -> Vec<String> {
         let clock = program.pcr_pid.map_or("none".to_owned(), |pid| pid.to_string());
         format!("programme {}: PMT on PID {}, PCR on PID {clock}", program.program, program.pmt_pid)
     });
-    std::iter::once(first).chain(programs).chain(ts.pids.iter().map(pid_line)).collect()
+    std::iter::once(first).chain(programs).collect()
 }
 
 /// Formats one PID.
-pub fn pid_line(pid: &PidReport) -> String {
+fn pid_line(pid: &PidReport) -> String {
     let mut text = format!("PID {:>4} {}: {}", pid.pid, pid.kind, bits(pid.bits_per_second));
     if pid.scrambled {
         text.push_str(", scrambled");
@@ -237,13 +259,4 @@ pub fn suggestion(report: &Report) -> String {
         let _ = writeln!(text, "  {place:<18} {command}");
     }
     text
-}
-
-/// Formats bits per second with a unit.
-pub fn bits(per_second: f64) -> String {
-    match per_second {
-        rate if rate >= 1e6 => format!("{:.3} Mbit/s", rate / 1e6),
-        rate if rate >= 1e3 => format!("{:.1} kbit/s", rate / 1e3),
-        rate => format!("{rate:.0} bit/s"),
-    }
 }

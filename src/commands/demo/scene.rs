@@ -162,7 +162,7 @@ impl Scene {
             let joined = || {
                 let _ = ready.send(()); // the demo waits for it
             };
-            impair::run(&options, &flag, joined)
+            impair::run(&options, &flag, &impair::Gauge::default(), joined)
         };
         let thread = thread::Builder::new().name(format!("link-{}", self.name)).spawn(run)?;
         if joined.recv().is_err() {

@@ -50,11 +50,17 @@ impl Table {
         self.live
     }
 
-    /// The current table, preceded by the control sequences that overwrite the previous one.
-    pub(super) fn draw(&mut self, now: Instant, channels: &[ChannelView]) -> String {
+    /// The lines of the current table.
+    pub(super) fn rows(&mut self, now: Instant, channels: &[ChannelView]) -> Vec<String> {
         let mut lines = vec![line(&HEAD.map(str::to_owned))];
         lines.extend(channels.iter().map(|channel| self.channel(now, channel)));
         lines.push(headline(channels));
+        lines
+    }
+
+    /// The current table, preceded by the control sequences that overwrite the previous one.
+    pub(super) fn draw(&mut self, now: Instant, channels: &[ChannelView]) -> String {
+        let lines = self.rows(now, channels);
         let mut text = String::new();
         if self.live && self.lines > 0 {
             let _ = write!(text, "\x1b[{}A", self.lines);

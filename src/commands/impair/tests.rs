@@ -31,7 +31,7 @@ fn passed(options: Options, datagrams: &[Vec<u8>]) -> Report {
     let target = options.input.socket_addr();
     let (ready, is_ready) = mpsc::channel();
     let link = thread::spawn(move || {
-        run(&options, &AtomicBool::new(false), move || ready.send(()).unwrap()).unwrap()
+        run(&options, &AtomicBool::new(false), &Gauge::default(), move || ready.send(()).unwrap()).unwrap()
     });
     is_ready.recv_timeout(Duration::from_secs(5)).unwrap();
     let sender = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
@@ -124,7 +124,7 @@ fn what_receivers_answer_goes_back_and_rtcp_goes_beside_the_media() {
     let options = options(&input, vec![output.parse().unwrap()], impairments, 100);
     let (ready, is_ready) = mpsc::channel();
     let link = thread::spawn(move || {
-        run(&options, &AtomicBool::new(false), move || ready.send(()).unwrap()).unwrap()
+        run(&options, &AtomicBool::new(false), &Gauge::default(), move || ready.send(()).unwrap()).unwrap()
     });
     is_ready.recv_timeout(Duration::from_secs(5)).unwrap();
 
@@ -167,7 +167,7 @@ fn stopping_drains_what_waits() {
     let (ready, is_ready) = mpsc::channel();
     let link = thread::spawn({
         let stop = stop.clone();
-        move || run(&options, &stop, move || ready.send(()).unwrap()).unwrap()
+        move || run(&options, &stop, &Gauge::default(), move || ready.send(()).unwrap()).unwrap()
     });
     is_ready.recv_timeout(Duration::from_secs(5)).unwrap();
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -186,7 +186,7 @@ fn what_cannot_work_is_refused() {
     let refusal = |input: &str, output: &str, impairments: Impairments| {
         let options = options(input, vec![output.parse().unwrap()], impairments, 1);
         let unready = || panic!("ready");
-        run(&options, &AtomicBool::new(false), unready).unwrap_err().to_string()
+        run(&options, &AtomicBool::new(false), &Gauge::default(), unready).unwrap_err().to_string()
     };
     let (good, none) = ("udp://@239.255.84.69:7001?if=127.0.0.1", Impairments::default());
     let text = refusal(good, "udp://127.0.0.1:7001", Impairments { loss: 2.0, ..none });

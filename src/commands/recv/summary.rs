@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Serialize;
 
-use crate::channel::state::{ChannelState, FlowState};
+use crate::{
+    channel::state::{ChannelState, FlowState},
+    words,
+};
 use tidecast_core::relay::Counters;
 
 /// Maximum flows listed in the text; JSON has all of them.
@@ -161,13 +164,14 @@ impl fmt::Display for Summary {
             }
         }
         if self.flows.len() > FLOWS_SHOWN {
-            writeln!(f, "and {} more flows; --json has them all", self.flows.len() - FLOWS_SHOWN)?;
+            let more = words::count((self.flows.len() - FLOWS_SHOWN) as u64, "more flow");
+            writeln!(f, "and {more}; --json has them all")?;
         }
         write!(
             f,
-            "in all: {}, {} flows, {seconds:.1} s, {megabits:.3} Mbit/s",
+            "in all: {}, {}, {seconds:.1} s, {megabits:.3} Mbit/s",
             self.figures,
-            self.flows.len()
+            words::count(self.flows.len() as u64, "flow")
         )?;
         if self.kernel_drops > 0 {
             write!(f, ", dropped by the kernel {}", self.kernel_drops)?;

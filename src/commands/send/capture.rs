@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context, anyhow};
 
 use super::pace::Timeline;
+use super::progress::Extent;
 use super::{Failure, Job, Link, Stop, seconds, usage};
 use crate::{
     capture::{Capture, CaptureError, Datagram},
@@ -63,8 +64,8 @@ pub(super) fn play(args: &cli::Send, path: &Path, stop: Stop) -> Result<Link, Fa
     let survey = Survey::of(path, args.port.as_ref())?;
     survey.check(path, args)?;
     survey.warn(path);
-    let mut job = Job::start(args, stop, None)?;
-    let mut player = Player { line: None, lap: Duration::ZERO };
+    let mut job = Job::start(args, stop, None, Extent::Datagrams(survey.count))?;
+    let mut player = Player { line: None, lap: Duration::ZERO, laps: 0, sent: 0 };
     loop {
         let mut capture = Capture::open(path).map_err(|error| wrong(path, &error))?;
         let over = player.lap(&mut job, &mut capture, args, &survey)?;
@@ -72,6 +73,7 @@ pub(super) fn play(args: &cli::Send, path: &Path, stop: Stop) -> Result<Link, Fa
             break;
         }
         player.lap += survey.length();
+        player.laps += 1;
     }
     match survey.cut {
         Some(error) if !job.is_over(clock::now()) => Err(wrong(path, &error).into()),
@@ -222,6 +224,9 @@ struct Player {
     line: Option<Timeline>,
     /// Start of this lap, relative to the first one.
     lap: Duration,
+    /// Completed laps, and datagrams sent in this one.
+    laps: u64,
+    sent: u64,
 }
 
 impl Player {
@@ -234,6 +239,7 @@ impl Player {
         survey: &Survey,
     ) -> anyhow::Result<bool> {
         let mut due = self.lap;
+        self.sent = 0;
         loop {
             let datagram = match capture.next_datagram() {
                 Ok(Some(datagram)) => datagram,
@@ -270,6 +276,8 @@ impl Player {
             tracing::debug!("{} behind the capture's time: not caught up", seconds(moved));
         }
         job.link.transmit(payload);
+        self.sent += 1;
+        job.gauge.reached(self.sent, self.laps);
         job.sent();
         job.link.check()?;
         Ok(true)

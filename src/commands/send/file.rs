@@ -12,7 +12,7 @@ use tidecast_net::clock;
 
 /// Sends all of the input.
 pub(super) fn run(job: &mut Job, reader: Reader, cutter: Cutter, carrier: Carrier) -> anyhow::Result<()> {
-    let mut run = Run { job, reader, cutter, carrier, line: None, ended: false };
+    let mut run = Run { job, reader, cutter, carrier, line: None, ended: false, place: Place::default() };
     while let Some(timed) = run.next()? {
         if !run.send(&timed)? {
             break;
@@ -34,6 +34,35 @@ struct Run<'a> {
     /// Set by the first payload: the time line, and when the first payload was sent.
     line: Option<(Timeline, Instant)>,
     ended: bool,
+    place: Place,
+}
+
+/// How far the file is sent. The payloads that the cutter has belong to the last block that was
+/// read, or to the end of the one before.
+#[derive(Debug, Default)]
+struct Place {
+    /// End of the block before the last, and bytes sent since the last one was read.
+    before: u64,
+    sent: u64,
+    /// End of the last block.
+    read: u64,
+    /// Completed laps.
+    laps: u64,
+}
+
+impl Place {
+    fn read(&mut self, bytes: usize) {
+        *self = Place { before: self.read, sent: 0, read: self.read + bytes as u64, laps: self.laps };
+    }
+
+    fn lap(&mut self) {
+        *self = Place { laps: self.laps + 1, ..Place::default() };
+    }
+
+    fn sent(&mut self, bytes: usize) -> u64 {
+        self.sent += bytes as u64;
+        (self.before + self.sent).min(self.read)
+    }
 }
 
 impl Run<'_> {
@@ -47,8 +76,14 @@ impl Run<'_> {
                 return Ok(None);
             }
             let cut = match self.reader.read()? {
-                Step::Bytes(bytes) => self.cutter.push(&bytes),
-                Step::Lap => self.cutter.lap(),
+                Step::Bytes(bytes) => {
+                    self.place.read(bytes.len());
+                    self.cutter.push(&bytes)
+                }
+                Step::Lap => {
+                    self.place.lap();
+                    self.cutter.lap()
+                }
                 Step::End => {
                     self.ended = true;
                     self.cutter.finish()
@@ -79,6 +114,7 @@ impl Run<'_> {
         let at = self.settle(timed.due, now);
         let Run { job, carrier, .. } = self;
         carrier.push(now, at, &timed.bytes, |datagram| job.link.transmit(datagram))?;
+        job.gauge.reached(self.place.sent(timed.bytes.len()), self.place.laps);
         job.sent();
         job.link.check()?;
         Ok(true)
@@ -116,5 +152,23 @@ impl Run<'_> {
         job.link.check()?;
         job.sleep([due, carrier.next_deadline()]);
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_in_a_file_goes_on_with_what_is_sent() {
+        let mut place = Place::default();
+        place.read(1000);
+        assert_eq!([300, 300].map(|bytes| place.sent(bytes)), [300, 600]);
+        place.read(1000); // the cutter still has 400 bytes
+        assert_eq!([300, 300, 900].map(|bytes| place.sent(bytes)), [1300, 1600, 2000]);
+        place.lap();
+        assert_eq!((place.sent(100), place.laps), (0, 1));
+        place.read(1000);
+        assert_eq!(place.sent(100), 100);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::seconds;
+use crate::words::count;
 use tidecast_core::history::{Requests, Settings};
 use tidecast_net::address::Output;
 use tidecast_net::clock;
@@ -73,6 +74,11 @@ impl Link {
         }
     }
 
+    /// Bytes sent so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// # Errors
     /// The error of the very first datagram, if it could not be sent: the target is wrong.
     pub(super) fn check(&mut self) -> anyhow::Result<()> {
@@ -84,9 +90,12 @@ impl Link {
         let Link { data, repairs, sent, bytes, failed, .. } = self;
         let target = self.sender.target();
         let mut line = format!(
-            "sent to {target}: {data} datagrams and {repairs} repair packets in {}; {sent} packets, {bytes} bytes \
-             in all",
-            seconds(elapsed)
+            "sent to {target}: {} and {} in {}; {}, {} in all",
+            count(*data, "datagram"),
+            count(*repairs, "repair packet"),
+            seconds(elapsed),
+            count(*sent, "packet"),
+            count(*bytes, "byte")
         );
         if *failed > 0 {
             line += &format!("; {failed} could not be sent");

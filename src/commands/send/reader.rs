@@ -8,6 +8,7 @@ use std::thread;
 
 use anyhow::{Context, bail};
 
+use super::progress::Extent;
 use super::{Failure, Stop, usage};
 use crate::cli::Source;
 use crate::limits::SEND_PIPE_BLOCKS_MAX;
@@ -75,6 +76,15 @@ impl Reader {
     /// Name of the input, for messages.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How much there is to read.
+    pub(super) fn extent(&self) -> Extent {
+        let size = match &self.origin {
+            Origin::File { file, .. } => file.metadata().map_or(0, |file| file.len()),
+            Origin::Pipe { .. } => 0,
+        };
+        if size > 0 { Extent::Bytes(size) } else { Extent::Unknown }
     }
 
     /// The first bytes, which are passed on later: enough to recognize the data, or all bytes
