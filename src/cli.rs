@@ -197,6 +197,9 @@ pub struct Serve {
     /// [default: its addresses, localhost, names without a dot, the machine's names]
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
+    /// What is shown in the terminal.
+    #[command(flatten)]
+    pub view: View,
 }
 
 /// A configuration file, in one of two spellings.
@@ -298,11 +301,38 @@ pub struct Relay {
     /// Datagrams of one size that go to a target at once, 1 to 64; 7 unless given
     #[arg(long, value_name = "N", value_parser = parse_burst)]
     pub burst: Option<i64>,
+    /// What is shown in the terminal.
+    #[command(flatten)]
+    pub view: View,
 }
 
 /// Parses a number whose bounds are those of the configuration.
 fn parse_burst(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| format!("expected a whole number from 1 to {BURST_MAX}"))
+}
+
+/// What a relay shows in its terminal.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct View {
+    /// Show the channels in this terminal, live, the worst first: q leaves the view while the relay
+    /// goes on, Ctrl-C ends the relay
+    #[cfg(feature = "terminal")]
+    #[arg(long)]
+    watch: bool,
+}
+
+impl View {
+    /// Whether the channels are shown.
+    #[cfg(feature = "terminal")]
+    pub fn watch(self) -> bool {
+        self.watch
+    }
+
+    /// Nothing is shown in a build without it.
+    #[cfg(not(feature = "terminal"))]
+    pub fn watch(self) -> bool {
+        false
+    }
 }
 
 /// `tidecast check`

@@ -22,6 +22,8 @@ mod send;
 mod serve;
 pub mod service;
 mod shutdown;
+#[cfg_attr(not(feature = "terminal"), path = "commands/no_watch.rs")]
+mod watch;
 mod watchdog;
 
 /// Why a command ended early, or what it found.

@@ -61,6 +61,10 @@ fn the_smallest_build_plays_a_group_on_demand() {
     assert!(index.contains("/udp/[SOURCE@]GROUP:PORT") && !index.contains("socket.io"), "{index}");
     assert_eq!(get(http, "/socket.io/?EIO=4&transport=polling").0, 404);
     assert_eq!(get(http, "/favicon.ico").0, 404);
+    let watch = Command::new(&program).args(["serve", "--watch"]).output().expect("runs");
+    assert!(
+        !watch.status.success() && String::from_utf8_lossy(&watch.stderr).contains("unexpected argument")
+    );
     let probe = Command::new(&program).arg("probe").output().expect("runs");
     assert!(!probe.status.success() && String::from_utf8_lossy(&probe.stderr).contains("unrecognized"));
     running.stop();

@@ -261,6 +261,94 @@ fn a_silent_group_has_its_causes_on_the_screen_at_once() {
     assert!(code == Some(1) && text.contains("error: nothing came from "), "{text}");
 }
 
+/// A relay with a view of two channels, one of them silent.
+fn watched(more: &str) -> (Terminal, Running, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("relay.toml");
+    let ((output, input), (_, silent)) = (address(), address());
+    let channel = |name: &str, input: &str| format!("[[channel]]\nname = \"{name}\"\ninput = \"{input}\"\n");
+    let text = format!(
+        "http.listen = \"127.0.0.1:0\"\n{}{}",
+        channel("weather", &input),
+        channel("camera-without-a-sender", &silent)
+    );
+    fs::write(&file, text).expect("a file");
+    let sender = started(["send", "--sensor", "10", "--interval", "10ms", &output]);
+    let line = format!(
+        "stty -a >before; tidecast serve relay.toml --watch{more}; code=$?; stty -a >after; exit $code"
+    );
+    let line = format!("cd {}; {line}", folder.path().display());
+    (Terminal::start(24, 80, &line), sender, folder)
+}
+
+fn is_as_before(folder: &tempfile::TempDir) {
+    let settings = |name| fs::read_to_string(folder.path().join(name)).expect("the terminal's settings");
+    assert_eq!(settings("before"), settings("after"));
+}
+
+#[test]
+fn a_view_shows_the_worst_channel_first_and_q_leaves_the_relay_alone() {
+    if !have("script") {
+        return;
+    }
+    let (mut terminal, _sender, folder) = watched("");
+    terminal.wait_for("silent    camera");
+    let shown = terminal.wait_for("  no packet in the ");
+    let line = |text: &str| shown.lines().position(|line| line.contains(text)).expect(text);
+    assert!(line("silent    camera") < line("ok        weather"), "{shown}");
+    let head = shown.lines().nth(1).expect("a head");
+    for column in ["state", "channel", "rate", "lost", "recovered", "clients"] {
+        assert!(head.contains(column), "{shown}");
+    }
+    for text in ["2 channels: 1 silent, 1 ok", "bit/s", "http://127.0.0.1:", "tidecast: ready: 2 channels"] {
+        assert!(shown.contains(text), "no {text:?} in\n{shown}");
+    }
+    assert!(shown.contains("q: leave this view") && shown.contains("j, k: scroll"), "{shown}");
+    terminal.press("q");
+    // What was logged meanwhile is printed, in the order in which it came.
+    let shown = terminal.wait_for("the relay goes on; Ctrl-C ends it");
+    let at = |text: &str| shown.find(text).unwrap_or_else(|| panic!("no {text:?} in\n{shown}"));
+    assert!(at("ready: 2 channels") < at("no packet in the ") && at("no packet in the ") < at("goes on"));
+    assert!(terminal.script.child.try_wait().expect("wait").is_none(), "the relay goes on");
+    terminal.press("\u{3}");
+    let (code, text) = terminal.end();
+    assert!(code == Some(0) && text.replace('\n', "").contains("was asked to end"), "{code:?} {text}");
+    is_as_before(&folder);
+}
+
+#[test]
+fn ctrl_c_in_a_view_ends_the_relay_in_order() {
+    if !have("script") {
+        return;
+    }
+    let (mut terminal, _sender, folder) = watched("");
+    terminal.wait_for("2 channels: ");
+    terminal.press("\u{3}");
+    let (code, text) = terminal.end();
+    assert!(code == Some(0) && text.contains("ready: 2 channels"), "{code:?} {text}");
+    assert!(text.replace('\n', "").contains("was asked to end"), "{text}");
+    is_as_before(&folder);
+    // Where the log goes to a file, it is there at once and not printed.
+    let (mut terminal, _sender, folder) = watched(" 2>log");
+    terminal.wait_for("2 channels: ");
+    until("the log", || {
+        fs::read_to_string(folder.path().join("log")).ok().filter(|log| log.contains("ready: 2 channels"))
+    });
+    terminal.press("\u{3}");
+    let (code, text) = terminal.end();
+    assert!(code == Some(0) && text.trim().is_empty(), "{code:?} {text}");
+}
+
+#[test]
+fn a_view_without_a_terminal_is_an_error() {
+    for args in [&["serve", "--watch"][..], &["relay", "udp://@239.1.1.1:5000", "--http", "off", "--watch"]] {
+        let ended = tidecast(args).stdin(Stdio::null()).output().expect("tidecast");
+        let error = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{error}");
+        assert!(error.starts_with("error: --watch: standard output is no terminal, expected one"), "{error}");
+    }
+}
+
 #[test]
 fn the_demo_draws_its_table_below_the_log() {
     if !have("script") {

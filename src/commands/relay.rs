@@ -7,6 +7,7 @@ use super::{
     Failure, flags,
     service::{Service, block_on, say},
     shutdown::Signals,
+    watch,
 };
 use crate::{channel::state::ChannelState, cli};
 
@@ -15,11 +16,14 @@ use crate::{channel::state::ChannelState, cli};
 /// # Errors
 /// Errors in the flags, or why it cannot start.
 pub(super) fn run(args: &cli::Relay) -> Result<(), Failure> {
+    if args.view.watch() {
+        watch::check()?;
+    }
     let config = flags::of_relay(args)?;
     let states = block_on(async {
         let signals = Signals::listen().context("cannot wait for signals")?;
         let service = Service::start(&config).await?;
-        service.run(signals).await;
+        service.run(signals, args.view).await;
         Ok(service.stop().await)
     })?;
     for state in &states {

@@ -6,6 +6,7 @@ use super::{
     Failure, flags,
     service::{Service, block_on},
     shutdown::Signals,
+    watch,
 };
 use crate::cli;
 
@@ -14,11 +15,14 @@ use crate::cli;
 /// # Errors
 /// Errors in the configuration, or why it cannot start.
 pub(super) fn run(args: &cli::Serve) -> Result<(), Failure> {
+    if args.view.watch() {
+        watch::check()?;
+    }
     let config = flags::of_serve(args)?;
     block_on(async {
         let signals = Signals::listen().context("cannot wait for signals")?;
         let service = Service::start(&config).await?;
-        service.run(signals).await;
+        service.run(signals, args.view).await;
         service.stop().await;
         Ok(())
     })?;

@@ -13,10 +13,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     shutdown::{self, Signals},
+    watch::View,
     watchdog,
 };
 use crate::{
     channel::{PathSettings, state::ChannelState, thread::Started},
+    cli,
     config::{self, Config},
     limits::{CHUNK, DRAIN_MAX, LINGER, RECORDING_DRAIN_MAX, RUNTIME_THREADS_MAX},
     metrics::{Exporter, Metrics},
@@ -49,7 +51,7 @@ pub struct Service {
     /// Legs that wait, with the reason.
     waiting: Vec<String>,
     /// Observes the channels and logs trouble, with or without HTTP.
-    _observer: Observer,
+    observer: Observer,
 }
 
 /// A running server.
@@ -148,18 +150,7 @@ impl Service {
             }
         });
         let channels = config.channels.len();
-        Ok(Service {
-            registry,
-            channels,
-            http,
-            admin,
-            tcp,
-            udp,
-            announcer,
-            recorders,
-            waiting,
-            _observer: observer,
-        })
+        Ok(Service { registry, channels, http, admin, tcp, udp, announcer, recorders, waiting, observer })
     }
 
     /// The registry of the channels.
@@ -194,17 +185,25 @@ impl Service {
     }
 
     /// Reports on standard error and to the service manager that it is ready, and waits for a
-    /// signal.
-    pub async fn run(&self, mut signals: Signals) {
+    /// signal; shows the channels meanwhile if asked to.
+    pub async fn run(&self, mut signals: Signals, view: cli::View) {
         say(&self.ready_line());
+        let view = view.watch().then(|| self.view()).flatten();
         shutdown::notify_ready();
         let watchdog = watchdog::keep_alive(self.registry.clone());
         signals.wait().await;
+        drop(view);
         if let Some(task) = watchdog {
             task.abort();
         }
         shutdown::notify_stopping();
         tracing::info!("was asked to end");
+    }
+
+    fn view(&self) -> Option<View> {
+        let page = self.http().map(|http| format!("http://{http}/"));
+        let opened = View::open(self.observer.clone(), page);
+        opened.inspect_err(|error| tracing::error!("cannot use the terminal: {error}")).ok()
     }
 
     /// Leaves the groups, sends packets that are held back, and gives the clients their last

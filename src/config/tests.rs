@@ -46,6 +46,7 @@ fn relay() -> cli::Relay {
         sdp: None,
         rtpmap: vec![],
         tick: "0".into(),
+        view: cli::View::default(),
     }
 }
 

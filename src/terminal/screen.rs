@@ -63,6 +63,13 @@ pub fn keeps(lines: &[u8]) -> bool {
     state.open && io::stderr().is_terminal()
 }
 
+/// The newest `count` lines since the screen was opened, in order of time.
+pub fn newest(count: usize) -> Vec<String> {
+    let state = state();
+    let lines = state.kept.iter().skip(state.kept.len().saturating_sub(count));
+    lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+}
+
 /// Restores the terminal, if a screen is shown, and prints the lines that were kept.
 pub fn give_back() {
     let mut state = state();

@@ -79,6 +79,7 @@ fn wrong_flags_of_relay_are_named() {
         sdp: None,
         rtpmap: vec![],
         tick: "1h".into(),
+        view: cli::View::default(),
     };
     let errors = of_relay(&args).unwrap_err();
     let expected = "\
