@@ -120,3 +120,51 @@ fn check_ends_with_a_code_for_each_stage() {
     let (code, said) = check("[[channel]]\nname = \"a b\"", &[]);
     assert!(code == Some(78) && !said.contains("on this machine"), "{said}");
 }
+
+/// Files and command lines of relays that run, as `check` names them.
+#[test]
+fn check_names_the_relay_that_has_the_ports() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (http, udp) = (free_port(), free_port());
+    let text = format!("http.listen = \"127.0.0.1:{http}\"\nudp.listen = \"127.0.0.1:{udp}\"\n");
+    for name in ["one.toml", "other.toml"] {
+        fs::write(folder.path().join(name), &text).expect("a file");
+    }
+    let check = |name: &str| {
+        let output = tidecast(["check", name]).current_dir(&folder).output().expect("check");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).expect("text"))
+    };
+    let mut command = tidecast(["one.toml"]);
+    command.current_dir(&folder);
+    let mut relay = Running::start(command);
+    relay.wait_for_line("tidecast: ready");
+    let held = |who: &str, remedy: &str| {
+        [("http", http), ("udp subscribers", udp)].map(|(name, port)| {
+            format!("warn  {name}: 127.0.0.1:{port} is in use: tidecast ({who}) has it: {remedy}")
+        })
+    };
+    let file = folder.path().join("one.toml");
+    let who = format!("process {}, {}", relay.child.id(), file.display());
+    let (code, said) = check("./one.toml");
+    let lines = held(&who, "it is the relay that runs this file, and a restart of it frees the port\n");
+    assert!(code == Some(0) && lines.iter().all(|line| said.contains(line)), "{said}");
+    let (code, said) = check("other.toml");
+    let lines =
+        held(&who, "it runs another file: restart it with this one, stop it, or choose another port\n");
+    assert!(code == Some(0) && lines.iter().all(|line| said.contains(line)), "{said}");
+    relay.stop();
+
+    // This one shares the group's port, and is not in the way of it; its HTTP port is.
+    let (group, port) = (group(), free_port());
+    let input = format!("udp://@{group}:{port}?if=127.0.0.1");
+    let mut relay = Running::tidecast(["relay", &input, "--http", &format!("127.0.0.1:{http}")]);
+    let channel = format!("[[channel]]\nname = \"a\"\ninput = \"{input}\"\n");
+    fs::write(folder.path().join("one.toml"), text + &channel).expect("a file");
+    let (code, said) = check("one.toml");
+    let who = format!("tidecast (process {}, tidecast relay {input} --http ", relay.child.id());
+    let line = said.lines().find(|line| line.starts_with("FAIL  http: "));
+    assert!(line.is_some_and(|line| line.contains(&who) && line.contains("stop it, or choose")), "{said}");
+    assert!(code == Some(1) && said.contains(&format!("ok    channel a: {input} can be joined")), "{said}");
+    relay.stop();
+}

@@ -155,7 +155,7 @@ fn input_line(
             }
         }
         Err(SocketError::PortInUse { address }) => {
-            taken(&format!("channel {channel}: {input}: {address}"), Holder::of_udp(address), file)
+            taken(&format!("channel {channel}: {input}"), Holder::of_udp(address), file)
         }
         Err(error) => Line::new(Mark::Fail, format!("channel {channel}: {input}: {error}")),
     }
