@@ -210,6 +210,7 @@ fn nothing_is_shown_where_it_is_not_wanted() {
         format!("tidecast recv '{input}' --for 1s --log-format json"),
         format!("TERM=dumb tidecast recv '{input}' --for 1s"),
         format!("tidecast recv '{input}' --for 1s 2>&1 | cat"),
+        format!("tidecast recv '{input}' --for 1s -o - >/dev/null"),
         format!("tidecast impair '{input}' --to udp://127.0.0.1:9 --for 1s -q"),
     ] {
         let mut terminal = Terminal::start(24, 200, &line);
@@ -254,8 +255,8 @@ fn a_silent_group_has_its_causes_on_the_screen_at_once() {
     let (_, input) = address();
     let mut terminal = Terminal::start(24, 80, &format!("tidecast probe '{input}' --for 1m"));
     let shown = terminal.wait_for("the likeliest causes");
-    assert!(shown.contains("nothing in 1 second ") && shown.contains("nobody sends to "), "{shown}");
-    assert!(shown.contains("a firewall drops it") && shown.contains("0:58 left"), "{shown}");
+    assert!(shown.contains("nothing in ") && shown.contains("nobody sends to "), "{shown}");
+    assert!(shown.contains("a firewall drops it") && shown.contains(" left "), "{shown}");
     terminal.press("q");
     let (code, text) = terminal.end();
     assert!(code == Some(1) && text.contains("error: nothing came from "), "{text}");

@@ -1,6 +1,7 @@
 //! Progress of `recv` in a terminal: packets, their rate, what is lost so far, and the time.
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -30,8 +31,12 @@ impl Drop for Shows {
     }
 }
 
-/// Shows the progress from now on, if it can be shown. Must be called within a tokio runtime.
+/// Shows the progress from now on, if it can be shown. Must be called within a tokio runtime. Not
+/// where the payloads go to standard output: their reader, such as ffplay, may use the terminal.
 pub(super) fn show(args: &cli::Recv, packet_thread: &PacketThread) -> Option<Shows> {
+    if args.output.as_deref() == Some(Path::new("-")) {
+        return None;
+    }
     let latest = Arc::new(Mutex::new(Counters::default()));
     let limits = Limits { time: args.duration, count: args.count };
     let (began, mut rate, seen) = (clock::now(), Rate::default(), latest.clone());
