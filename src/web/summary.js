@@ -25,8 +25,8 @@ function headline(totals) {
   if (totals.silent === totals.channels) return ['silent', 'Silence.', ' Nothing comes in.'];
   if (saved > 0 && lost > 0) return ['ok', count(saved), ` of ${count(saved + lost)} lost packets rescued`];
   if (saved > 0) return ['ok', saved === 1 ? 'The one lost packet' : `All ${count(saved)} lost packets`, ' rescued'];
-  if (lost > 0) return ['silent', count(lost), ` packet${lost === 1 ? '' : 's'} lost`];
-  return ['ok', 'Nothing lost.', ''];
+  if (lost > 0) return ['silent', count(lost), ` packet${lost === 1 ? '' : 's'} lost in the last minute`];
+  return ['ok', 'Nothing lost', ' in the last minute'];
 }
 
 /** What stands below it. */
@@ -35,12 +35,12 @@ function sentences(totals) {
   const all = [];
   const share = totals.recent_expected > 0 ? totals.recent_lost / totals.recent_expected : 0;
   if (totals.recent_lost > 0) {
-    all.push(`Within the last minute, ${percent(share)} of ${plural(totals.recent_expected, 'packet')} did not arrive in time.`);
+    all.push(`${percent(share)} of the last minute's ${plural(totals.recent_expected, 'packet')} did not arrive in time.`);
     const who = totals.channels === 1 ? 'The channel' : `${capital(spelled(totals.losing))} of ${spelled(totals.channels)} channels`;
     const is = totals.channels === 1 ? 'is' : are(totals.losing);
     all.push(totals.lost_per_second > 0 ? `${who} ${is} losing.` : `${who} lost some; none this second.`);
   } else if (totals.recent_expected > 0) {
-    all.push(`All ${count(totals.recent_expected)} packets of the last minute went out.`);
+    all.push(`All ${count(totals.recent_expected)} packets went out.`);
   }
   const others = totals.degraded - totals.losing;
   if (others > 0) all.push(`A part of ${plural(others, 'channel')} does not work.`);
