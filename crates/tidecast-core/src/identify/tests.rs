@@ -224,6 +224,18 @@ fn readings_that_look_like_rtp_pass_in_order_and_wait_for_few_others() {
     }
 }
 
+/// 0x47 begins a TS packet, too; where it is no more than a letter, nothing has to be remembered.
+#[test]
+fn a_source_that_shows_no_format_is_not_examined_for_ever() {
+    let mut owner = Owner::new(false);
+    assert!(owner.sources.is_empty());
+    for _ in 0..2 * IDENTIFY_DATAGRAMS {
+        owner.push(MS, 1, b"G: 21.5 degrees");
+    }
+    assert!(!owner.sources.is_empty());
+    assert_eq!(owner.sources.known(owner.now, 0, from(1), b"21.5 degrees"), Some(SourceKind::Raw));
+}
+
 #[test]
 fn a_transport_stream_is_told_wherever_it_was_cut() {
     let bytes = packets(0, 200);
@@ -286,6 +298,22 @@ fn damage_does_not_change_what_a_source_is() {
     assert_eq!(owner.sends(&[flipped.clone(), reading(3)]), "nn", "as native: it is corrupt");
     assert_eq!(Owner::new(false).sends(&[flipped]), "n", "also as the first one of a source");
     assert_eq!(Owner::new(false).sends(&[b"TCP is something else".to_vec()]), "-");
+}
+
+/// Native datagrams do not pass here, so the owner says whether their stream goes on.
+#[test]
+fn a_native_source_stays_native_as_long_as_its_stream_goes_on() {
+    for (alive, expected) in [(true, SourceKind::Native), (false, SourceKind::Raw)] {
+        let mut sources = Sources::new(1, false, 10);
+        let start = clock::now();
+        sources.began_native(start, 0, from(1), 4);
+        let now = start + 60_000 * MS;
+        let natives = move |_, stream| (alive && stream == 4).then_some((now - MS, 5_000));
+        let came = Came { now, leg: 0, source: from(1), kin: Kin::Stranger, room: true };
+        assert!(matches!(sources.push(came, vec![0xff; 100], natives), Pushed::Waits));
+        sources.expire(now + IDENTIFY_TIME, &natives);
+        assert_eq!(sources.settled().map(|settled| settled.kind), Some(expected), "alive: {alive}");
+    }
 }
 
 #[test]
