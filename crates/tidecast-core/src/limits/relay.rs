@@ -164,7 +164,7 @@ pub(crate) const FOREIGN_TYPES_MAX: usize = 4;
 /// too late.
 pub(crate) const SKIPPED_REMEMBERED: usize = 32;
 /// Maximum remembered numbers per flow, to recognise a recovery that was not needed.
-pub(crate) const REBUILT_REMEMBERED: usize = 256;
+pub(crate) const RECOVERED_REMEMBERED: usize = 256;
 /// Maximum datagrams kept by the core for reuse between two calls of its owner.
 pub(crate) const SPENT_MAX: usize = 256;
 const _: () = assert!(HOLD_MIN.as_millis() <= HOLD_START.as_millis());

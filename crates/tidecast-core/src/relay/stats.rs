@@ -32,7 +32,7 @@ pub struct Counters {
     pub recovered_fec: u64,
     /// Packets that came as a retransmission.
     pub recovered_retransmission: u64,
-    /// Rebuilt packets whose original came after all (counted there as a duplicate).
+    /// Recovered packets whose original came after all (counted there as a duplicate).
     pub recovered_spurious: u64,
     /// Packets that arrived after one with a higher number, and in time.
     pub reordered: u64,

@@ -156,6 +156,25 @@ fn a_gap_that_is_filled_says_how_long_others_waited() {
     assert_eq!((counters.recovered_retransmission, counters.repair_received, counters.reordered), (1, 3, 1));
 }
 
+#[test]
+fn a_packet_that_was_only_late_was_asked_for_in_vain() {
+    let mut core = Core::native(50 * MS);
+    core.data(START, 1, [0, 2]).packet(10 * MS, &retransmission(1, 1)).packet(11 * MS, &retransmission(1, 1));
+    assert_eq!(core.relay.totals().recovered_spurious, 0, "nothing says that the original is not lost");
+    core.data(12 * MS, 1, [1, 3, 1]);
+    let counters = core.relay.totals();
+    assert_eq!((counters.recovered_retransmission, counters.recovered_spurious), (1, 1));
+}
+
+#[test]
+fn the_buffers_of_dropped_packets_are_used_again() {
+    let mut core = Core::native(50 * MS);
+    core.data(START, 1, [0, 1, 0, 1]);
+    assert_eq!((core.relay.spent.len(), core.relay.totals().duplicate), (2, 2));
+    core.relay.reclaim(&mut crate::buffer::Pool::new(8));
+    assert!(core.relay.spent.is_empty());
+}
+
 /// The gap is filled on the short way; the packet behind it had come on the long one.
 #[test]
 fn what_waited_behind_a_filled_gap_is_delivered_as_what_it_is() {

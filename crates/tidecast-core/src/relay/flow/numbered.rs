@@ -191,12 +191,11 @@ impl Flow {
         match entry.how {
             How::Fec => {
                 self.counters.recovered_fec += 1;
-                if let Some(session) = &mut self.session {
-                    session.note_rebuilt(entry.number);
-                }
+                self.note_recovered(entry.number);
             }
             How::Retransmission => {
                 self.counters.recovered_retransmission += 1;
+                self.note_recovered(entry.number);
                 self.goes_on(entry.leg, cx);
             }
             How::Received => {

@@ -68,7 +68,7 @@ impl Session {
     /// Whether the packet repeats the one before the head, and reveals nothing new.
     fn is_twice(&self, number: u64, fingerprint: u32) -> bool {
         self.asking.is_none()
-            && self.rebuilt.is_empty()
+            && self.recovered.is_empty()
             && self.reorder.known(number, 1, fingerprint, self.window) == Known::Same
     }
 

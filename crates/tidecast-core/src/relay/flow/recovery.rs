@@ -211,9 +211,16 @@ impl Flow {
         Some(Numbered { session, number, span, fingerprint, how, packet, leg, clock })
     }
 
+    /// Notes that this number was recovered.
+    pub(super) fn note_recovered(&mut self, number: u64) {
+        if let Some(session) = &mut self.session {
+            session.note_recovered(number);
+        }
+    }
+
     /// If this number was recovered, the recovery was not needed.
     pub(super) fn not_needed(&mut self, number: u64) {
-        let rebuilt = self.session.as_mut().is_some_and(|session| session.take_rebuilt(number));
-        self.counters.recovered_spurious += u64::from(rebuilt);
+        let recovered = self.session.as_mut().is_some_and(|session| session.take_recovered(number));
+        self.counters.recovered_spurious += u64::from(recovered);
     }
 }

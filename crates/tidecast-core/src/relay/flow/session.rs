@@ -14,7 +14,7 @@ use super::{
     pass::Ease,
 };
 use crate::{
-    limits::{REBUILT_REMEMBERED, REORDER_PACKETS_START},
+    limits::{RECOVERED_REMEMBERED, REORDER_PACKETS_START},
     relay::{
         recovery::Recovery,
         reorder::{Known, Reorder},
@@ -45,7 +45,7 @@ pub(super) struct Session {
     /// Several recovered packets are being inserted: no gap is given up before all of them are in.
     pub(super) rebuilding: bool,
     /// Recently recovered numbers, to recognize a recovery that was not needed.
-    pub(super) rebuilt: VecDeque<u64>,
+    pub(super) recovered: VecDeque<u64>,
     /// Numbers that cannot be recovered, but may still come on a leg.
     pub(super) hopeless: BTreeSet<u64>,
     /// The previous numbering with the same id; a longer path may still carry packets of it.
@@ -79,7 +79,7 @@ impl Session {
             ages: Ages::default(),
             standing: None,
             rebuilding: false,
-            rebuilt: VecDeque::new(),
+            recovered: VecDeque::new(),
             hopeless: BTreeSet::new(),
             former: None,
             retired: None,
@@ -161,17 +161,17 @@ impl Session {
     }
 
     /// Notes a number that was recovered.
-    pub(super) fn note_rebuilt(&mut self, number: u64) {
-        if self.rebuilt.len() >= REBUILT_REMEMBERED {
-            self.rebuilt.pop_front();
+    pub(super) fn note_recovered(&mut self, number: u64) {
+        if self.recovered.len() >= RECOVERED_REMEMBERED {
+            self.recovered.pop_front();
         }
-        self.rebuilt.push_back(number);
+        self.recovered.push_back(number);
     }
 
     /// Whether this number was recovered although its packet came later; true only once.
-    pub(super) fn take_rebuilt(&mut self, number: u64) -> bool {
-        let place = self.rebuilt.iter().position(|rebuilt| *rebuilt == number);
-        place.and_then(|place| self.rebuilt.swap_remove_back(place)).is_some()
+    pub(super) fn take_recovered(&mut self, number: u64) -> bool {
+        let place = self.recovered.iter().position(|recovered| *recovered == number);
+        place.and_then(|place| self.recovered.swap_remove_back(place)).is_some()
     }
 
     /// Memory of the session, in bytes.
