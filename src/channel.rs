@@ -255,15 +255,19 @@ impl Channel {
         let asks = inputs.iter().map(|input| spec.retransmission.asks(rist(input), input.is_class_d()));
         let relay = Relay::new(relay.for_legs(asks, rand::random()));
         let mut ports = Port::of_legs(inputs, fec, &reports, receive_buffer, now);
-        ports.iter_mut().for_each(|port| port.socket.rejoin_every(spec.rejoin));
-        if on_demand {
-            ports.iter_mut().for_each(|port| port.socket.be_quiet());
+        for Port { socket, .. } in &mut ports {
+            socket.belongs_to(&name);
+            socket.rejoin_every(spec.rejoin);
+            if on_demand {
+                socket.be_quiet();
+            }
         }
         let keeps_dscp = spec.outputs.iter().any(|output| output.dscp == Some(address::Dscp::Keep));
         if keeps_dscp {
             ports[..legs].iter_mut().for_each(|port| port.socket.ask_for_dscp());
         }
         let sends_rtp = spec.outputs.iter().any(|output| output.scheme.is_rtp());
+        let owner = Some(name.as_str().into());
         Channel {
             name,
             tick: spec.tick,
@@ -278,7 +282,7 @@ impl Channel {
             surveyed: Vec::new(),
             hold,
             relay_due: None,
-            outputs: UdpOutputs::new(spec.outputs, kit.burst, now, &mut kit.interfaces),
+            outputs: UdpOutputs::new(spec.outputs, owner, kit.burst, now, &mut kit.interfaces),
             wrapper: sends_rtp.then(|| Wrapper::new(now)),
             reports: Vec::new(),
             starting: Vec::new(),

@@ -10,6 +10,7 @@ mod explain;
 mod findings;
 mod history;
 mod legs;
+mod lines;
 mod losses;
 mod refused;
 mod verdict;
@@ -24,7 +25,6 @@ use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval_at},
 };
-use tracing::{debug, info, warn};
 
 use crate::{
     channel::state::ChannelState,
@@ -38,9 +38,10 @@ pub use content::Content;
 pub use events::{Event, EventKind, Level, Log};
 pub use history::{Column, History, Recent, Sample, by_other_leg, clients, share};
 use legs::Legs;
+use lines::{Lines, Subject};
 pub use losses::{Told, told};
 use refused::{News, Refusals};
-use tidecast_net::{clock, log_limiter::LogLimiter};
+use tidecast_net::clock;
 pub use verdict::{Health, Verdict};
 
 /// A channel, with its recent observations.
@@ -77,19 +78,6 @@ pub struct Tick {
     pub seconds: f64,
 }
 
-/// Log messages of groups on demand. Attackers may join thousands of them, so the messages share a
-/// rate limit.
-#[derive(Debug, Default)]
-struct Crowd(LogLimiter);
-
-impl Crowd {
-    /// Whether a group may log a message; then returns the text about suppressed ones.
-    fn may_say(&mut self, now: Instant) -> Option<String> {
-        let unsaid = self.0.admit(now)?;
-        Some(if unsaid > 0 { format!(" ({unsaid} more of groups on demand before)") } else { String::new() })
-    }
-}
-
 /// All observations.
 #[derive(Debug)]
 pub struct Observation {
@@ -104,7 +92,7 @@ pub struct Observation {
     /// Events.
     pub events: Log,
     last: Instant,
-    crowd: Crowd,
+    lines: Lines,
 }
 
 /// Observes the channels while the relay runs. Cheap to clone; clones share their state.
@@ -133,7 +121,7 @@ impl Observer {
             channels: Vec::new(),
             events: Log::default(),
             last: clock::now(),
-            crowd: Crowd::default(),
+            lines: Lines::default(),
         };
         let shared = Arc::new(Shared {
             observation: Mutex::new(observation),
@@ -269,11 +257,11 @@ impl Observed {
     }
 
     /// Updates the channel with a new view; returns events.
-    fn go_on(&mut self, view: ChannelView, now: Instant, crowd: &mut Crowd) -> Vec<events::Finding> {
+    fn go_on(&mut self, view: ChannelView, now: Instant, lines: &mut Lines) -> Vec<events::Finding> {
         let mut found = findings::between(&self.view, &view);
         found.extend(self.legs.go_on(&self.view, &view, now));
         found.extend(findings::sessions(&self.view, &view, &mut self.awaited));
-        found.extend(self.refuse(&view, now, crowd));
+        found.extend(self.refuse(&view, now, lines));
         let sample = Sample::between(&self.view, &view);
         self.history.push(sample);
         self.view = view;
@@ -289,13 +277,13 @@ impl Observed {
                 let reason = self.verdict.reasons.first().map_or("no packets", String::as_str);
                 let finding = findings::silent(&self.view, reason, &self.causes);
                 if let Some(finding) = &finding {
-                    self.say(&format!("{reason}: {}", finding.advice), Level::Warning, now, crowd);
+                    self.say(Subject::Silent, format!("{reason}: {}", finding.advice), now, lines);
                 }
                 found.extend(finding);
             }
             (true, false) => {
                 self.causes.clear();
-                self.say("packets come again", Level::Info, now, crowd);
+                self.say(Subject::HeardAgain, "packets come again".to_owned(), now, lines);
                 let quiet = quiet.map_or(self.view.state.age_seconds, |quiet| quiet.as_secs_f64());
                 found.push(findings::heard_again(quiet));
             }
@@ -304,30 +292,23 @@ impl Observed {
         found
     }
 
-    fn refuse(&mut self, view: &ChannelView, now: Instant, crowd: &mut Crowd) -> Vec<events::Finding> {
+    fn refuse(&mut self, view: &ChannelView, now: Instant, lines: &mut Lines) -> Vec<events::Finding> {
         let (found, news) = self.refusals.go_on(&self.view, view, now);
         match news {
-            Some(News::Begins) => self.say(&self.refused().join("; "), Level::Warning, now, crowd),
+            Some(News::Begins) => self.say(Subject::Refused, self.refused().join("; "), now, lines),
             Some(News::Ends) => {
-                self.say("what comes is passed on again, or nothing comes", Level::Info, now, crowd)
+                let text = "what comes is passed on again, or nothing comes";
+                self.say(Subject::PassedOn, text.to_owned(), now, lines);
             }
             None => {}
         }
         found
     }
 
-    /// Logs a message.
-    fn say(&self, what: &str, level: Level, now: Instant, crowd: &mut Crowd) {
-        let channel = self.name();
-        let more = if self.view.state.on_demand {
-            let Some(unsaid) = crowd.may_say(now) else { return debug!(channel, "{what}") };
-            unsaid
-        } else {
-            String::new()
-        };
-        match level {
-            Level::Info => info!(channel, "{what}{more}"),
-            Level::Warning | Level::Problem => warn!(channel, "{what}{more}"),
+    fn say(&self, subject: Subject, text: String, now: Instant, lines: &mut Lines) {
+        match self.view.state.on_demand {
+            true => lines.on_demand(self.name(), subject, &text, now),
+            false => lines.add(self.name(), subject, text),
         }
     }
 
@@ -369,10 +350,10 @@ impl Observation {
             let same = |old: &Observed| old.view.state.age_seconds <= view.state.age_seconds;
             let (channel, found) = match known.remove(&name).filter(same) {
                 Some(mut channel) => {
-                    let found = channel.go_on(view, now, &mut self.crowd);
+                    let found = channel.go_on(view, now, &mut self.lines);
                     (channel, found)
                 }
-                None => begin(view, order, now, &mut self.crowd),
+                None => begin(view, order, now, &mut self.lines),
             };
             found.into_iter().for_each(|finding| self.events.add(unix, &name, finding));
             self.channels.push(channel);
@@ -380,6 +361,7 @@ impl Observation {
         for name in known.into_keys() {
             self.events.add(unix, &name, findings::gone());
         }
+        self.lines.flush();
     }
 
     /// The channels whose content is unknown; they are not returned again for a while.
@@ -407,7 +389,7 @@ fn begin(
     view: ChannelView,
     order: usize,
     now: Instant,
-    crowd: &mut Crowd,
+    lines: &mut Lines,
 ) -> (Observed, Vec<events::Finding>) {
     let samples = if order < HISTORY_CHANNELS_MAX { HISTORY_SAMPLES } else { RECENT_SAMPLES };
     let mut found = findings::first(&view);
@@ -421,7 +403,7 @@ fn begin(
         found.extend(findings::between(&start, &channel.view));
         channel.history.push(Sample::between(&start, &channel.view));
         let view = std::mem::replace(&mut channel.view, start);
-        found.extend(channel.refuse(&view, now, crowd));
+        found.extend(channel.refuse(&view, now, lines));
         channel.view = view;
     }
     channel.judge(now);

@@ -27,7 +27,7 @@ mod socket_group;
 
 use burst::Bursts;
 use native::Native;
-pub use output::{Counters, UdpOutput};
+pub use output::{Counters, Owner, UdpOutput};
 use protection::Protection;
 use rist::Rist;
 pub use rist::Tools;
@@ -150,19 +150,25 @@ impl UdpOutputs {
     /// Opens the sockets. If that fails, [`UdpOutputs::iter`] reports why, and it is tried again
     /// while sending. At most `burst` datagrams are sent to a target at once; 1 for single ones
     /// only.
-    pub fn new(outputs: Vec<Output>, burst: usize, now: Instant, interfaces: &mut Interfaces) -> UdpOutputs {
+    pub fn new(
+        outputs: Vec<Output>,
+        owner: Owner,
+        burst: usize,
+        now: Instant,
+        interfaces: &mut Interfaces,
+    ) -> UdpOutputs {
         let count = outputs.len();
-        let protections = Protection::of(&outputs, burst, now, interfaces);
-        let natives = Native::of(&outputs);
+        let protections = Protection::of(&outputs, &owner, burst, now, interfaces);
+        let natives = Native::of(&outputs, &owner);
         let mut keys: Vec<(GroupKey, Vec<UdpOutput>)> = Vec::new();
         let mut rists = Vec::new();
         for (place, output) in outputs.into_iter().enumerate() {
-            if let Some(rist) = Rist::of(&output, place, burst.max(1), now) {
+            if let Some(rist) = Rist::of(&output, &owner, place, burst.max(1), now) {
                 rists.push(rist);
                 continue;
             }
             let key = GroupKey::of(&output, &natives);
-            let output = UdpOutput::new(output, place);
+            let output = UdpOutput::new(output, place, owner.clone());
             match keys.iter_mut().find(|(there, _)| *there == key) {
                 Some((_, outputs)) => outputs.push(output),
                 None => keys.push((key, vec![output])),

@@ -48,6 +48,7 @@ use tidecast_wire::ts::packets;
 /// cannot be read or the datagrams cannot be sent.
 pub(super) fn run(args: &cli::Send) -> Result<(), Failure> {
     let stop = Stop::listen().context("cannot listen for signals")?;
+    crate::log::say(&format!("sending to {}", args.target()));
     let started = clock::now();
     let link = send(args, stop)?;
     link.linger();

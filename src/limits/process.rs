@@ -21,6 +21,10 @@ pub const HEALTH_PATIENCE: Duration = Duration::from_secs(2);
 /// Maximum log lines that wait to be written to standard error, some 100 bytes each: a burst of
 /// everything that can happen at once.
 pub const LOG_LINES_MAX: usize = 4096;
+/// From how many channels on one line tells of all to which the same happens at once.
+pub const LOG_CHANNELS_APART: usize = 4;
+/// How many of them it names, which fits on two lines of a terminal.
+pub const LOG_CHANNELS_NAMED: usize = 8;
 /// Maximum wait at the end until the log is written: a live reader takes everything within
 /// milliseconds.
 pub const LOG_FLUSH_MAX: Duration = Duration::from_millis(500);

@@ -12,7 +12,6 @@ use crate::{
     registry::audience::Transport,
 };
 use tidecast_core::relay::{Counters, LegCounters};
-use tidecast_net::limits::LOG_INTERVAL;
 
 /// Observations, and their time in seconds.
 struct World {
@@ -31,7 +30,7 @@ impl World {
             channels: Vec::new(),
             events: Log::default(),
             last: start,
-            crowd: Crowd::default(),
+            lines: Lines::default(),
         };
         World { seen, start, second: 0 }
     }
@@ -332,13 +331,4 @@ fn a_stream_of_which_nothing_goes_out_but_repeats_is_told() {
         reason.starts_with("nothing goes out, although 50 datagrams came within 5 s: 50 are duplicates"),
         "{reason}"
     );
-}
-
-#[test]
-fn groups_on_demand_have_their_say_now_and_then() {
-    let (mut crowd, now) = (Crowd::default(), clock::now());
-    let said: Vec<String> =
-        (0..1000).filter_map(|tenth| crowd.may_say(now + LOG_INTERVAL / 100 * tenth)).collect();
-    assert_eq!(said.len(), 10);
-    assert_eq!((said[0].as_str(), said[1].as_str()), ("", " (99 more of groups on demand before)"));
 }

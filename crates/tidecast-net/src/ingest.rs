@@ -106,6 +106,8 @@ impl DropCount {
 #[derive(Debug)]
 pub struct Leg {
     input: Input,
+    /// Name of its channel, for log lines.
+    channel: Option<String>,
     receive_buffer: usize,
     subscription: Option<Subscription>,
     state: State,
@@ -141,6 +143,7 @@ impl Leg {
     pub fn new(input: Input, receive_buffer: usize, now: Instant) -> Leg {
         Leg {
             input,
+            channel: None,
             receive_buffer,
             subscription: None,
             state: State::Waiting("not opened yet".to_owned()),
@@ -158,6 +161,11 @@ impl Leg {
             log: LogLimiter::default(),
             on_demand: false,
         }
+    }
+
+    /// Sets the channel that log lines name.
+    pub fn belongs_to(&mut self, channel: &str) {
+        self.channel = Some(channel.to_owned());
     }
 
     /// Logs state changes at debug level only, for a leg that a client caused.
@@ -179,6 +187,10 @@ impl Leg {
     /// Returns the DSCP of the last datagram, if [`Leg::ask_for_dscp`] was called.
     pub fn dscp(&self) -> Option<u8> {
         self.dscp
+    }
+
+    fn channel(&self) -> Option<&str> {
+        self.channel.as_deref()
     }
 
     /// Returns when to call [`Leg::maintain`]; `None` if it has nothing left to do.
@@ -220,12 +232,12 @@ impl Leg {
                     && !(self.on_demand && SMALL_BUFFER_SAID.swap(true, Relaxed))
                     && let Some(warning) = subscription.receive_buffer().warning()
                 {
-                    warn!(leg = %self.input, "{warning}");
+                    warn!(channel = self.channel(), leg = %self.input, "{warning}");
                 }
                 if self.asks_for_dscp
                     && let Err(error) = subscription.ask_for_dscp()
                 {
-                    warn!(leg = %self.input, "cannot tell the DSCP of what comes: {error}");
+                    warn!(channel = self.channel(), leg = %self.input, "cannot tell the DSCP of what comes: {error}");
                 }
                 self.subscription = Some(subscription);
                 self.rejoin_at = now + self.rejoin.unwrap_or_default();
@@ -265,8 +277,8 @@ impl Leg {
         }
         self.rejoin_at = now + every;
         match subscription.report() {
-            Ok(()) => debug!(leg = %self.input, "joined anew"),
-            Err(error) => warn!(leg = %self.input, "cannot join anew: {error}"),
+            Ok(()) => debug!(channel = self.channel(), leg = %self.input, "joined anew"),
+            Err(error) => warn!(channel = self.channel(), leg = %self.input, "cannot join anew: {error}"),
         }
     }
 
@@ -286,8 +298,8 @@ impl Leg {
             return;
         }
         match (&fault, on) {
-            (Some(fault), _) => warn!(leg = %self.input, "{fault}"),
-            (None, Some(on)) => info!(leg = %self.input, "{} is up again", on.name),
+            (Some(fault), _) => warn!(channel = self.channel(), leg = %self.input, "{fault}"),
+            (None, Some(on)) => info!(channel = self.channel(), leg = %self.input, "{} is up again", on.name),
             (None, None) => {} // the state already names the problem
         }
         self.fault = fault;
@@ -313,11 +325,13 @@ impl Leg {
         }
         match &state {
             // The caller that creates the leg reports the result of the first attempt itself.
-            State::Waiting(_) | State::Failed(_) if !self.tried => debug!(leg = %self.input, "{state}"),
-            _ if self.on_demand => debug!(leg = %self.input, "{state}"),
-            State::Waiting(_) => warn!(leg = %self.input, "{state}"),
-            State::Failed(_) => error!(leg = %self.input, "{state}"),
-            State::Joined(_) | State::Left => info!(leg = %self.input, "{state}"),
+            State::Waiting(_) | State::Failed(_) if !self.tried => {
+                debug!(channel = self.channel(), leg = %self.input, "{state}")
+            }
+            _ if self.on_demand => debug!(channel = self.channel(), leg = %self.input, "{state}"),
+            State::Waiting(_) => warn!(channel = self.channel(), leg = %self.input, "{state}"),
+            State::Failed(_) => error!(channel = self.channel(), leg = %self.input, "{state}"),
+            State::Joined(_) | State::Left => info!(channel = self.channel(), leg = %self.input, "{state}"),
         }
         self.state = state;
     }
@@ -391,10 +405,10 @@ impl Leg {
         }
         if dropped > 0 {
             let granted = self.receive_buffer().map_or(0, |buffer| buffer.granted);
-            warn!(leg = %self.input, "the kernel dropped {dropped} datagrams: its receive buffer ({granted} bytes) was full");
+            warn!(channel = self.channel(), leg = %self.input, "the kernel dropped {dropped} datagrams: its receive buffer ({granted} bytes) was full");
         }
         if truncated > 0 {
-            warn!(leg = %self.input, "dropped {truncated} datagrams that were too long");
+            warn!(channel = self.channel(), leg = %self.input, "dropped {truncated} datagrams that were too long");
         }
         self.logged = self.counters;
     }
@@ -402,7 +416,7 @@ impl Leg {
     /// Leaves the group permanently; queued datagrams can still be received.
     pub fn leave(&mut self) {
         if let Some(Err(error)) = self.subscription.as_mut().map(Subscription::leave) {
-            warn!(leg = %self.input, "cannot leave: {error}"); // closing the socket will
+            warn!(channel = self.channel(), leg = %self.input, "cannot leave: {error}"); // closing the socket will
         }
         self.due = None;
         self.enter(State::Left);

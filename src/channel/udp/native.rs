@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tracing::warn;
 
-use super::{Datagram, burst::Bursts};
+use super::{Datagram, Owner, burst::Bursts};
 use tidecast_core::protect::{Protector, Taken};
 use tidecast_net::{address::Output, log_limiter::LogLimiter};
 use tidecast_wire::{fec::native::Fec, native::Packet};
@@ -13,6 +13,7 @@ use tidecast_wire::{fec::native::Fec, native::Packet};
 /// State of all outputs with the same native FEC.
 #[derive(Debug)]
 pub(super) struct Native {
+    owner: Owner,
     fec: Fec,
     protector: Protector,
     /// Repair packets to send now, each after the datagram at this index.
@@ -23,12 +24,13 @@ pub(super) struct Native {
 
 impl Native {
     /// One state for each block shape of these outputs.
-    pub(super) fn of(outputs: &[Output]) -> Vec<Native> {
+    pub(super) fn of(outputs: &[Output], owner: &Owner) -> Vec<Native> {
         let mut natives: Vec<Native> = Vec::new();
         for fec in outputs.iter().filter_map(Output::native_fec) {
             if natives.iter().all(|native| native.fec != fec) {
                 let protector = Protector::new(fec);
                 natives.push(Native {
+                    owner: owner.clone(),
                     fec,
                     protector,
                     repairs: Vec::new(),
@@ -82,6 +84,7 @@ impl Native {
         if self.log.admits(now) {
             let (fec, count) = (self.fec, self.unprotected);
             warn!(
+                channel = self.owner.as_deref(),
                 "outputs with fec=rs:{fec}: sent a datagram without protection, because {problem}; {count} so far"
             );
         }

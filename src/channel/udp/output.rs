@@ -1,6 +1,6 @@
 //! One UDP output: its target, its counters, and whether its path accepts bursts.
 
-use std::{io, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 use socket2::SockAddr;
 use tracing::{debug, warn};
@@ -48,9 +48,13 @@ impl Counters {
     }
 }
 
+/// Name of the channel that outputs belong to, for log lines; `None` for those of a command.
+pub type Owner = Option<Arc<str>>;
+
 /// One UDP output.
 #[derive(Debug)]
 pub struct UdpOutput {
+    owner: Owner,
     output: Output,
     /// Index among the channel's outputs.
     pub(super) place: usize,
@@ -63,9 +67,10 @@ pub struct UdpOutput {
 }
 
 impl UdpOutput {
-    pub(super) fn new(output: Output, place: usize) -> UdpOutput {
+    pub(super) fn new(output: Output, place: usize, owner: Owner) -> UdpOutput {
         let to = output.target.into();
         UdpOutput {
+            owner,
             output,
             place,
             to,
@@ -79,6 +84,11 @@ impl UdpOutput {
     /// The configured output.
     pub fn output(&self) -> &Output {
         &self.output
+    }
+
+    /// Its channel, for log lines.
+    pub(super) fn channel(&self) -> Option<&str> {
+        self.owner.as_deref()
     }
 
     /// Requests of its receivers; `None` if they cannot send any.
@@ -106,15 +116,19 @@ impl UdpOutput {
     pub(super) fn refuses(&mut self, error: &io::Error, segment: usize, now: Instant) {
         let from = if error.raw_os_error() == Some(libc::EIO) { 0 } else { segment };
         self.uncut = Some((from, now + BURST_RETRY));
-        debug!(output = %self.output, "the path takes no bursts of {segment} bytes: {error}");
+        debug!(channel = self.channel(), output = %self.output, "the path takes no bursts of {segment} bytes: {error}");
     }
 
     /// Logs, at a limited rate, that datagrams cannot be sent on this output.
     pub(super) fn log_not_rtp(&mut self, now: Instant) {
         if self.log.admits(now) {
             let dropped = self.counters.not_rtp;
-            warn!(output = %self.output, "dropped {dropped} datagrams so far that are neither RTP nor MPEG-TS: an \
-                rtp:// output sends nothing else; write udp:// to send them as they come");
+            warn!(
+                channel = self.channel(),
+                output = %self.output,
+                "dropped {dropped} datagrams so far that are neither RTP nor MPEG-TS: an rtp:// output sends nothing \
+                else; write udp:// to send them as they come"
+            );
         }
     }
 
@@ -131,7 +145,8 @@ impl UdpOutput {
             _ => "",
         };
         let dropped = self.counters.dropped();
-        warn!(output = %self.output, "cannot send: {error}{hint}; {dropped} datagrams dropped so far");
+        let channel = self.channel();
+        warn!(channel, output = %self.output, "cannot send: {error}{hint}; {dropped} datagrams dropped so far");
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Datagram, UdpOutput, UdpOutputs};
+use super::{Datagram, Owner, UdpOutput, UdpOutputs};
 use crate::limits::ST2022_PAUSE;
 use tidecast_net::{SocketError, address::Output, interface::Interfaces, sys::SendBatch};
 use tidecast_wire::{
@@ -34,6 +34,7 @@ impl Protection {
     /// One state for each matrix of these outputs.
     pub(super) fn of(
         outputs: &[Output],
+        owner: &Owner,
         burst: usize,
         now: Instant,
         interfaces: &mut Interfaces,
@@ -47,7 +48,7 @@ impl Protection {
         let mut open = |shape: Shape, axis: Axis| {
             let wanted = outputs.iter().filter(|output| output.st2022() == Some(shape));
             let repairs = wanted.filter_map(|output| output.repair_output(axis)).collect();
-            UdpOutputs::new(repairs, burst, now, interfaces)
+            UdpOutputs::new(repairs, owner.clone(), burst, now, interfaces)
         };
         let protection = |shape| Protection {
             // RFC 3550: sequence numbers start at random.

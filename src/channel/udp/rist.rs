@@ -10,7 +10,12 @@ use std::{
     time::Instant,
 };
 
-use super::{Datagram, Rtp, burst::Bursts, output::UdpOutput, socket_group::UdpSocketGroup};
+use super::{
+    Datagram, Rtp,
+    burst::Bursts,
+    output::{Owner, UdpOutput},
+    socket_group::UdpSocketGroup,
+};
 use crate::limits::{OUTPUT_RETRY, RECEIVE_BUFFER_MIN, RTCP_INTERVAL};
 use tidecast_core::{
     buffer::Pool,
@@ -80,7 +85,13 @@ impl Rist {
     }
 
     /// Creates the state of a RIST output; `None` for other schemes.
-    pub(super) fn of(output: &Output, place: usize, burst: usize, now: Instant) -> Option<Rist> {
+    pub(super) fn of(
+        output: &Output,
+        owner: &Owner,
+        place: usize,
+        burst: usize,
+        now: Instant,
+    ) -> Option<Rist> {
         let target = output.rtcp_addr()?;
         let beside = Output { target, ..output.clone() };
         let input = Input {
@@ -95,7 +106,8 @@ impl Rist {
             share: output.share.unwrap_or(RETRANSMIT_SHARE),
             ..Settings::default()
         };
-        let group = |output: Output| UdpSocketGroup::new(vec![UdpOutput::new(output, place)], now);
+        let group =
+            |output: Output| UdpSocketGroup::new(vec![UdpOutput::new(output, place, owner.clone())], now);
         Some(Rist {
             media: group(output.clone()),
             rtcp: group(beside),

@@ -139,11 +139,11 @@ impl UdpSocketGroup {
     }
 
     fn open(&mut self, now: Instant, interfaces: &Interfaces) {
-        let output = self.targets[0].output();
+        let (channel, output) = (self.targets[0].channel(), self.targets[0].output());
         match Sender::open(output, self.targets.len(), interfaces) {
             Ok(sender) => {
                 if self.fault.take().is_some() {
-                    info!(%output, "open");
+                    info!(channel, %output, "open");
                 }
                 for target in &mut self.targets {
                     target.to = sender.address(target.output()).into();
@@ -158,7 +158,7 @@ impl UdpSocketGroup {
             Err(error) => {
                 let text = error.to_string();
                 if self.fault.as_ref().is_none_or(|fault| fault.to_string() != text) {
-                    warn!(%output, "cannot be opened: {text}; trying again");
+                    warn!(channel, %output, "cannot be opened: {text}; trying again");
                 }
                 self.sender = None;
                 self.fault = Some(error);

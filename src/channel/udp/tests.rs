@@ -27,7 +27,7 @@ impl Bench {
         let now = clock::now();
         let mut interfaces = Interfaces::read(now);
         let outputs = urls.iter().map(|url| url.parse().unwrap()).collect();
-        let outputs = UdpOutputs::new(outputs, BURST as usize, now, &mut interfaces);
+        let outputs = UdpOutputs::new(outputs, None, BURST as usize, now, &mut interfaces);
         Bench { outputs, batch: SendBatch::new(), interfaces, opened: now }
     }
 

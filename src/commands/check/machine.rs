@@ -165,7 +165,7 @@ fn input_line(
 fn output_lines(channel: &Channel, interfaces: &mut Interfaces) -> Vec<Line> {
     let now = clock::now();
     let line = |output: &Output| {
-        let opened = UdpOutputs::new(vec![output.clone()], 1, now, interfaces);
+        let opened = UdpOutputs::new(vec![output.clone()], None, 1, now, interfaces);
         let fault = opened.iter().find_map(|(_, fault)| fault.map(ToString::to_string));
         match fault {
             None => Line::new(Mark::Ok, format!("channel {}: {output} can be sent to", channel.name)),

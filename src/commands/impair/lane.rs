@@ -174,7 +174,7 @@ fn open_outputs(
     now: Instant,
     interfaces: &mut Interfaces,
 ) -> anyhow::Result<UdpOutputs> {
-    let outputs = UdpOutputs::new(outputs, 1, now, interfaces);
+    let outputs = UdpOutputs::new(outputs, None, 1, now, interfaces);
     if let Some((output, fault)) = outputs.iter().find_map(|(output, fault)| Some((output, fault?))) {
         bail!("{}: {fault}", output.output());
     }

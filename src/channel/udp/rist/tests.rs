@@ -28,7 +28,7 @@ struct Bench {
 impl Bench {
     fn new(url: &str) -> Bench {
         let now = clock::now();
-        let rist = Rist::of(&url.parse().unwrap(), 0, 1, now).unwrap();
+        let rist = Rist::of(&url.parse().unwrap(), &None, 0, 1, now).unwrap();
         let (receive, pool, send) = (ReceiveBatch::new(), Pool::new(8), SendBatch::new());
         let mut bench = Bench { rist, receive, pool, send, opened: Vec::new(), now };
         bench.maintain();
