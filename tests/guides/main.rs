@@ -1,31 +1,82 @@
-//! The guides of docs/guides, run as a reader would: each in a separate network namespace, its
-//! files written, its commands typed, its long-running programs in terminals that stay open. Needs
-//! root; without it a message says that the tests are skipped.
+//! README.md and the guides of docs/guides, run as a reader would: each in a separate network
+//! namespace, its files written, its commands typed, its long-running programs in terminals that
+//! stay open. Needs root; without it a message says that the tests are skipped.
+//!
+//! The terminals are recorded in `target/tmp/recordings`; `scriptreplay -t NN.timing -O NN.log`
+//! plays one.
 
 mod guide;
 mod reader;
 mod shown;
+mod terminal;
 
 use std::{fs, path::Path};
 
+use reader::Known;
 use tidecast_testkit::common;
 
 /// Each guide has a test below.
 const GUIDES: [&str; 3] = ["sensors", "iptv", "monitoring"];
 
 fn follow(name: &str, programs: &[&str]) {
-    if !common::is_root() {
-        eprintln!("SKIPPED: the guide {name} needs root, for a network namespace");
-        return;
+    if may_follow(name, programs) {
+        reader::follow(&format!("docs/guides/{name}.md"), |_| Known::default());
     }
-    if programs.iter().all(|program| common::have(program)) {
-        reader::follow(&format!("docs/guides/{name}.md"));
+}
+
+fn may_follow(name: &str, programs: &[&str]) -> bool {
+    if !common::is_root() {
+        eprintln!("SKIPPED: {name} needs root, for a network namespace");
+        return false;
+    }
+    common::have("script") && programs.iter().all(|program| common::have(program))
+}
+
+/// What each command of the README that goes on must show.
+const PROMISED: [(&str, &str); 10] = [
+    ("cargo run --release -- demo", "lost packets in the protected channels"),
+    ("tidecast send --file", "sending"),
+    ("tidecast relay 'rtp:", "tidecast: ready"),
+    ("vlc http:", "Received first picture"),
+    ("tidecast send --sensor", "sending"),
+    ("tidecast relay 'udp:", "tidecast: ready"),
+    ("curl -N", "\"type\":\"packet\""),
+    ("tidecast recv", "in all: received"),
+    ("tidecast config", "tidecast: ready"),
+    ("curl http", "tidecast_numbers_expected_total"),
+];
+
+/// What is known about a command of the README.
+fn of_readme(script: &str) -> Known {
+    let promised = PROMISED.iter().find(|(command, _)| script.starts_with(command)).map(|(_, shown)| *shown);
+    let left_out = match script.split_whitespace().next() {
+        Some("tests/run") => Some("it runs this test"),
+        Some("cargo") if !is_released() => Some("there is no release build"),
+        _ => None,
+    };
+    Known { promised, left_out }
+}
+
+/// Whether the release is built, which `tests/run` does before the tests.
+fn is_released() -> bool {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/tidecast").exists();
+    let required = std::env::var_os("TIDECAST_REQUIRE_PEERS").is_some();
+    assert!(built || !required, "the README runs the release: cargo build --release comes first");
+    built
+}
+
+#[test]
+fn the_readme() {
+    if may_follow("README.md", &["cvlc", "curl"]) {
+        reader::follow("README.md", of_readme);
     }
 }
 
 #[test]
 fn sensors() {
-    follow("sensors", &["python3", "jq", "curl", "chromium"]);
+    if common::have_npm("playwright-core") {
+        follow("sensors", &["python3", "jq", "curl", "node", "chromium"]);
+    }
 }
 
 #[test]

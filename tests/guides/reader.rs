@@ -1,101 +1,127 @@
 //! A reader who follows a guide, in a folder that looks like a clone of the repository, on a
-//! separate network, so that the ports of the guide are free.
+//! separate network, so that the ports of the guide are free. What the reader sees is what
+//! terminals of 80 columns show.
 
 use std::{
     collections::BTreeMap,
     env, fs,
-    io::{BufRead, BufReader},
-    os::unix::{fs::symlink, process::CommandExt},
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    process::Command,
     thread,
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
-
 use crate::{
-    common::{PATIENCE, now, until},
+    common::now,
     guide::{Step, steps},
     shown,
+    terminal::Terminal,
 };
 
-/// Maximum time until the output that a guide shows must be there; Prometheus's second scrape
-/// comes after 30 s.
-const READERS_PATIENCE: Duration = Duration::from_secs(90);
+/// Time that a reader takes from one step to the next.
+const PACE: Duration = Duration::from_secs(3);
 
-pub(crate) fn follow(guide: &str) {
+/// Interval at which a reader repeats a command, where the guide says that it takes a while.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What the test knows about a command, and the guide does not say.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Known {
+    /// What must be shown by a command that goes on, where the guide shows nothing, or figures that
+    /// differ from run to run.
+    pub(crate) promised: Option<&'static str>,
+    /// Why the command is left out.
+    pub(crate) left_out: Option<&'static str>,
+}
+
+/// Follows a guide.
+pub(crate) fn follow(guide: &str, known: fn(&str) -> Known) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let markdown = fs::read_to_string(root.join(guide)).expect("the guide");
-    let mut reader = Reader::new(root);
+    let mut reader = Reader::new(root, guide, known);
     for step in steps(&markdown) {
-        println!("{guide}: {step:?}");
-        reader.take(step);
+        println!("{guide}, {:.0?}: {step:?}", reader.began.elapsed());
+        match step.script().and_then(|script| known(script).left_out) {
+            Some(why) => println!("LEFT OUT: {why}"),
+            None => reader.take(step),
+        }
     }
-    reader.leave();
+    reader.close_all();
 }
 
 struct Reader {
     namespace: Namespace,
+    root: PathBuf,
     folder: tempfile::TempDir,
+    /// Where the terminals are recorded.
+    recordings: PathBuf,
+    /// Count of terminals opened so far.
+    opened: usize,
     terminals: BTreeMap<String, Terminal>,
+    known: fn(&str) -> Known,
+    began: std::time::Instant,
 }
 
 impl Reader {
-    fn new(root: &Path) -> Reader {
+    fn new(root: &Path, guide: &str, known: fn(&str) -> Known) -> Reader {
         let folder = tempfile::tempdir().expect("a folder");
         for part in ["docs", "fixtures", "deploy"] {
             symlink(root.join(part), folder.path().join(part)).expect("a link");
         }
-        Reader { namespace: Namespace::new(), folder, terminals: BTreeMap::new() }
+        put_vlc(&folder.path().join("bin"));
+        let name = Path::new(guide).file_stem().expect("a name");
+        let recordings = Path::new(env!("CARGO_TARGET_TMPDIR")).join("recordings").join(name);
+        if recordings.exists() {
+            fs::remove_dir_all(&recordings).expect("the recordings of the last run");
+        }
+        fs::create_dir_all(&recordings).expect("a folder");
+        let (root, terminals, began) = (root.to_owned(), BTreeMap::new(), now());
+        Reader { namespace: Namespace::new(), root, folder, recordings, opened: 0, terminals, known, began }
     }
 
     fn take(&mut self, step: Step) {
         match step {
             Step::Write { file, text } => fs::write(self.folder.path().join(file), text).expect("a file"),
-            Step::Type { script, shown } => self.type_in(&script, shown.as_deref()),
-            Step::Start { terminal, script, shown } => {
-                self.interrupt(&terminal);
-                let opened = Terminal::open(self.shell(&script));
-                if let Some(shown) = shown {
-                    opened.wait_for(&shown);
-                }
-                self.terminals.insert(terminal, opened);
-            }
+            Step::Type { script, shown, within } => self.type_in(&script, shown.as_deref(), within),
+            Step::Start { terminal, script, shown } => self.start(&terminal, &script, shown.as_deref()),
             Step::Interrupt { terminal } => self.interrupt(&terminal),
+            Step::CloseAll => self.close_all(),
             Step::Open { file, shown } => {
                 let page = self.folder.path().join(file);
-                let profile = self.folder.path().join("chromium");
-                let script = format!(
-                    "chromium --headless --no-sandbox --disable-gpu --user-data-dir={} --timeout=4000 --dump-dom file://{}",
-                    profile.display(),
-                    page.display()
-                );
-                self.type_in(&script, Some(&shown));
+                let opener = self.root.join("tests/guides/open.mjs");
+                let script = format!("node '{}' 'file://{}'", opener.display(), page.display());
+                self.type_in(&script, Some(&shown), Duration::ZERO);
             }
         }
     }
 
-    /// Runs the script, and repeats it while its output is not the expected one, because some
-    /// state appears only after a while.
-    fn type_in(&self, script: &str, shown: Option<&str>) {
+    /// Starts a program in a terminal of its own, and waits until it shows what it should.
+    fn start(&mut self, terminal: &str, script: &str, shown: Option<&str>) {
+        self.interrupt(terminal);
+        let opened = self.open(script);
+        match ((self.known)(script).promised, shown) {
+            (Some(promised), _) => opened.wait_for(promised, |text| text.contains(promised)),
+            (None, Some(shown)) => opened.wait_for(shown, |text| shown::missing(shown, text).is_none()),
+            (None, None) => {}
+        }
+        self.terminals.insert(terminal.to_owned(), opened);
+    }
+
+    /// Types a script, which must succeed and show what it should.
+    fn type_in(&mut self, script: &str, shown: Option<&str>, within: Duration) {
+        thread::sleep(PACE);
         let start = now();
         loop {
-            let output = self.shell(script).output().expect("bash");
-            let text = String::from_utf8_lossy(&output.stdout);
+            let mut terminal = self.open(script);
+            let status = terminal.end();
+            let text = terminal.text();
             let missing = shown.and_then(|shown| shown::missing(shown, &text));
-            match (output.status.success(), missing) {
+            match (status.success(), missing) {
                 (true, None) => return,
-                (_, Some(_)) if start.elapsed() < READERS_PATIENCE => {
-                    thread::sleep(Duration::from_millis(500))
-                }
+                (true, Some(_)) if start.elapsed() < within => thread::sleep(AGAIN),
                 (_, missing) => panic!(
-                    "{script}\nended with {}, without the line {missing:?}, and showed:\n{text}\n{}",
-                    output.status,
+                    "{script}\nended with {status}, without the line {missing:?}, and showed:\n{text}\n{}",
                     self.terminals
                         .iter()
                         .map(|(name, t)| format!("{name}:\n{}\n", t.text()))
@@ -105,86 +131,47 @@ impl Reader {
         }
     }
 
-    /// Returns a shell on the reader's network and in its folder, in which an error ends the
-    /// script.
-    fn shell(&self, script: &str) -> Command {
+    /// Opens a terminal on the reader's network, in the clone: the repository itself for cargo,
+    /// whose target folder is there, and a copy for what writes files.
+    fn open(&mut self, script: &str) -> Terminal {
+        self.opened += 1;
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace.0, "timeout", "--foreground", "120", "bash", "-eu"]);
-        command.args(["-c", &format!("exec 2>&1\n{script}")]);
+        command.args(["netns", "exec", &self.namespace.0]);
         let program = PathBuf::from(env!("CARGO_BIN_EXE_tidecast"));
-        let path =
-            format!("{}:{}", program.parent().expect("a folder").display(), env::var("PATH").expect("PATH"));
-        command.env("PATH", path).current_dir(self.folder.path()).stdin(Stdio::null());
-        command
+        let folders = [program.parent().expect("a folder"), &self.folder.path().join("bin")];
+        let others = env::var("PATH").expect("PATH");
+        let path = format!("{}:{}:{others}", folders[0].display(), folders[1].display());
+        let folder = if script.starts_with("cargo ") { &self.root } else { self.folder.path() };
+        command.env("PATH", path).env("SHELL", "/bin/bash").current_dir(folder);
+        Terminal::open(command, script, &self.recordings, &format!("{:02}", self.opened))
     }
 
+    /// Types Ctrl-C in a terminal, which must end every program of a guide.
     fn interrupt(&mut self, terminal: &str) {
         if let Some(mut terminal) = self.terminals.remove(terminal) {
-            terminal.interrupt();
+            let status = terminal.interrupt();
+            let ended = status.success() || status.code() == Some(INTERRUPTED);
+            assert!(ended, "ended with {status}:\n{}", terminal.text());
         }
     }
 
-    /// Sends Ctrl-C to each terminal, which must end every program that a guide starts.
-    fn leave(mut self) {
-        for terminal in self.terminals.values_mut() {
-            terminal.interrupt();
-        }
+    fn close_all(&mut self) {
+        let names: Vec<String> = self.terminals.keys().cloned().collect();
+        names.iter().for_each(|name| self.interrupt(name));
     }
 }
 
-/// A long-running program, and its output so far.
-struct Terminal {
-    child: Child,
-    shown: Arc<Mutex<String>>,
+/// Puts VLC into a folder as it runs without a screen. It refuses to run as root.
+fn put_vlc(folder: &Path) {
+    let vlc = "#!/bin/sh\nexec setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/nonexistent \
+               cvlc -I dummy --vout vdummy --aout adummy --no-dbus --verbose 2 \"$@\"\n";
+    fs::create_dir(folder).expect("a folder");
+    fs::write(folder.join("vlc"), vlc).expect("a file");
+    fs::set_permissions(folder.join("vlc"), fs::Permissions::from_mode(0o755)).expect("its owner");
 }
 
-impl Terminal {
-    fn open(mut shell: Command) -> Terminal {
-        let mut child = shell.process_group(0).stdout(Stdio::piped()).spawn().expect("bash");
-        let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let shown = Arc::new(Mutex::new(String::new()));
-        let into = shown.clone();
-        thread::spawn(move || {
-            for line in stdout.split(b'\n').map_while(Result::ok) {
-                let mut text = into.lock().expect("no panic");
-                text.push_str(&String::from_utf8_lossy(&line));
-                text.push('\n');
-            }
-        });
-        Terminal { child, shown }
-    }
-
-    fn text(&self) -> String {
-        self.shown.lock().expect("no panic").clone()
-    }
-
-    fn wait_for(&self, shown: &str) {
-        let start = now();
-        while let Some(line) = shown::missing(shown, &self.text()) {
-            assert!(start.elapsed() < PATIENCE, "{line:?} was not shown, but:\n{}", self.text());
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn interrupt(&mut self) {
-        self.signal(Signal::SIGINT);
-        until("the end after Ctrl-C", || self.child.try_wait().expect("wait"));
-    }
-
-    fn signal(&self, signal: Signal) {
-        let group = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
-        let _ = killpg(group, signal); // it may have ended already
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            self.signal(Signal::SIGKILL);
-            let _ = self.child.wait();
-        }
-    }
-}
+/// Exit code of a program that Ctrl-C ended, as a shell reports it.
+const INTERRUPTED: i32 = 130;
 
 /// A network with nothing but loopback; deleted at the end, also of a test that panics.
 struct Namespace(String);
