@@ -218,8 +218,9 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
     pub fn began_native(&mut self, now: Instant, leg: u8, source: SocketAddr, stream: u32) {
         if let Some(index) = self.find(leg, source, now) {
             let entry = self.table.entry(index);
-            entry.known.stream = stream;
-            if let Judgement::All(kind) = entry.known.native(now) {
+            let judgement = entry.known.native(now);
+            entry.known.stream = stream; // afterwards, since a new format forgets it
+            if let Judgement::All(kind) = judgement {
                 self.table.release(index, kind, &mut self.settled);
             }
         }

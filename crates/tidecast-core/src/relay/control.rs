@@ -120,3 +120,22 @@ impl Relay {
         self.follow_up(index, now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_copy_comes_on_another_leg_within_the_time() {
+        let (now, age) = (clock::now(), Duration::from_secs(1));
+        let mut copies = Copies::default();
+        let mut copy = |content, leg, after| copies.is_copy(content, leg, now + after, age);
+        assert!(!copy(7, 1, Duration::ZERO));
+        assert!(!copy(7, 1, Duration::ZERO), "the same leg: it was sent twice");
+        assert!(copy(7, 2, Duration::ZERO) && copy(7, 2, Duration::ZERO), "one copy for each");
+        assert!(!copy(7, 2, Duration::ZERO), "and no third one");
+        assert!(!copy(8, 2, Duration::ZERO), "another content");
+        assert!(!copy(8, 1, age), "too late");
+    }
+}

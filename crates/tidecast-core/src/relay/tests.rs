@@ -169,7 +169,7 @@ fn a_packet_that_was_only_late_was_asked_for_in_vain() {
 #[test]
 fn the_buffers_of_dropped_packets_are_used_again() {
     let mut core = Core::native(50 * MS);
-    core.data(START, 1, [0, 1, 0, 1]);
+    core.data(START, 1, [0, 1, 2, 2, 2]);
     assert_eq!((core.relay.spent.len(), core.relay.totals().duplicate), (2, 2));
     core.relay.reclaim(&mut crate::buffer::Pool::new(8));
     assert!(core.relay.spent.is_empty());
