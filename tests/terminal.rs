@@ -364,3 +364,19 @@ fn the_demo_draws_its_table_below_the_log() {
     assert!(code == Some(0) && text.contains("link lost"), "{text}");
     assert!(!text.contains("packets/s  "), "{text}");
 }
+
+#[test]
+fn a_second_ctrl_c_leaves_no_half_line() {
+    if !have("script") {
+        return;
+    }
+    let mut terminal = Terminal::start(40, 100, "tidecast demo --http 127.0.0.1:0");
+    terminal.wait_for("rescued ");
+    terminal.press("\u{3}");
+    thread::sleep(Duration::from_millis(50));
+    terminal.press("\u{3}");
+    assert_eq!(terminal.script.wait().code(), Some(130));
+    let text = terminal.screen();
+    assert!(text.contains("end it with Ctrl-C") && !text.contains("packets/s  "), "{text}");
+    assert!(!text.contains("link lost"), "it has ended at once: {text}");
+}
