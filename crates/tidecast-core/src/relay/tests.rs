@@ -167,6 +167,18 @@ fn a_packet_that_was_only_late_was_asked_for_in_vain() {
 }
 
 #[test]
+fn a_number_that_stays_the_same_is_believed_after_three_packets() {
+    let mut core = Core::native(50 * MS);
+    core.data(START, 1, [0, 1]);
+    let again = |content: &[u8]| native(Kind::Data, 1, 1, 1, content);
+    core.said();
+    core.packet(MS, &again(b"a")).packet(2 * MS, &again(b"b"));
+    assert_eq!(core.said(), "", "two may be damaged");
+    core.packet(3 * MS, &again(b"c"));
+    assert_eq!(core.said(), "unnumbered 0 2 3 4");
+}
+
+#[test]
 fn the_buffers_of_dropped_packets_are_used_again() {
     let mut core = Core::native(50 * MS);
     core.data(START, 1, [0, 1, 2, 2, 2]);

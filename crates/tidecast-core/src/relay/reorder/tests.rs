@@ -184,6 +184,39 @@ fn hopeless_numbers_are_not_waited_for() {
 }
 
 #[test]
+fn a_number_beyond_the_window_cannot_be_given_up() {
+    let now = t0();
+    let mut reorder = Reorder::new(0, now);
+    reorder.give_up(WINDOW, WINDOW);
+    assert!(reorder.is_quiet(), "nothing is in doubt");
+    reorder.give_up(WINDOW - 1, WINDOW);
+    assert!(!reorder.is_quiet());
+}
+
+#[test]
+fn the_memory_of_many_packets_is_freed_when_they_are_out() {
+    let now = t0();
+    let mut reorder = Reorder::new(0, now);
+    let mut out = Vec::new();
+    for number in 1..WINDOW {
+        offer(&mut reorder, number, now, &mut out);
+    }
+    drain(&mut reorder, now + HOLD, &mut out);
+    assert_eq!((reorder.stored(), reorder.bytes() > 0), (0, true), "the ring stays for the next ones");
+    reorder.shrink();
+    assert_eq!(reorder.bytes(), 0);
+}
+
+#[test]
+fn the_history_covers_packets_of_many_numbers() {
+    let mut reorder = Reorder::new(0, t0());
+    reorder.set_step(160);
+    let numbers = 160 * 2 * WINDOW;
+    reorder.remember(numbers);
+    assert!(reorder.covers(numbers));
+}
+
+#[test]
 fn a_heartbeat_shows_a_lost_tail() {
     let now = t0();
     let mut reorder = Reorder::new(0, now);

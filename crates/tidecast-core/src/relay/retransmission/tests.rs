@@ -35,6 +35,15 @@ fn each_form_is_used_where_it_is_shorter() {
     assert_eq!(on_the_wire(&[]).1, []);
 }
 
+#[test]
+fn the_share_of_requests_without_an_answer_is_their_average() {
+    let mut asking = Asking::new(vec![0], false, 1, crate::clock::now());
+    for _ in 0..1_000 {
+        asking.answered_after(2); // one without, one with
+    }
+    assert!((asking.failing - 0.5).abs() < 0.01, "{}", asking.failing);
+}
+
 proptest! {
     #[test]
     fn what_is_asked_for_is_what_was_wanted(numbers in prop::collection::btree_set(60_000u64..70_000, 0..500)) {
