@@ -59,3 +59,17 @@ fn answers_are_bounded() {
     }
     assert_eq!(answers(&mut relay, source), (0..most).collect::<Vec<_>>());
 }
+
+#[test]
+fn echo_requests_carry_their_time_and_keep_their_interval() {
+    let epoch = crate::clock::now();
+    let after = |millis: u64| epoch + Duration::from_millis(millis);
+    let mut peer = Peer::new(0, SocketAddr::from(([10, 0, 0, 1], 5001)), 1, after(5));
+    assert_eq!(peer.echo(epoch, after(5)), Some(5_000_000), "nanoseconds since the epoch");
+    assert_eq!(peer.echo(epoch, after(204)), None);
+    assert_eq!(peer.echo(epoch, after(205)), Some(205_000_000), "no answer yet: soon again");
+    peer.round_trip.sample(Duration::from_millis(20));
+    assert_eq!(peer.echo(epoch, after(405)), Some(405_000_000));
+    assert_eq!(peer.echo(epoch, after(1_404)), None);
+    assert_eq!(peer.echo(epoch, after(1_405)), Some(1_405_000_000));
+}
