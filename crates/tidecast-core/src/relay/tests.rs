@@ -167,6 +167,17 @@ fn a_packet_that_was_only_late_was_asked_for_in_vain() {
 }
 
 #[test]
+fn a_datagram_that_waits_for_its_format_counts_once() {
+    let mut core = Core::new(fixed("auto", 50 * MS));
+    core.packet(START, &rtp(7, 100));
+    assert_eq!((core.relay.held(), core.relay.legs()[0].media), (1, 1), "the next one shows the format");
+    for number in 101..104 {
+        core.packet(MS * u32::from(number - 100), &rtp(7, number));
+    }
+    assert_eq!((core.relay.legs()[0].media, core.relay.totals().media_received), (4, 4));
+}
+
+#[test]
 fn a_number_that_stays_the_same_is_believed_after_three_packets() {
     let mut core = Core::native(50 * MS);
     core.data(START, 1, [0, 1]);
