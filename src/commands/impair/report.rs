@@ -81,10 +81,10 @@ impl fmt::Display for Report {
         for (count, what) in [
             (done.cut, "of the dropped ones came during an outage"),
             (done.overflowed, "of the dropped ones found the link full"),
-            (self.rtcp, "more were RTCP, passed on as they came"),
+            (self.rtcp, "besides: RTCP, passed on as it came"),
             (self.returned, "came back from receivers and went to the sender"),
-            (self.kernel_drops, "more were lost before the link: the kernel's receive buffer was full"),
-            (self.too_long, "more were too long and not passed on"),
+            (self.kernel_drops, "besides: lost before the link, since the kernel's receive buffer was full"),
+            (self.too_long, "besides: too long, so not passed on"),
         ] {
             if count > 0 {
                 writeln!(f, "{count} {what}")?;

@@ -220,5 +220,5 @@ fn the_text_names_what_is_lost_elsewhere() {
     assert!(text.starts_with("udp://@239.1.1.1:5000: 1.2 s, seed 7\n"), "{text}");
     assert!(!text.contains("lost before"), "{text}");
     report.kernel_drops = 3;
-    assert!(report.to_string().contains("3 more were lost before the link"), "{report}");
+    assert!(report.to_string().contains("3 besides: lost before the link"), "{report}");
 }
