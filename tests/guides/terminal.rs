@@ -34,7 +34,14 @@ impl Terminal {
         let file = |end: &str| folder.join(format!("{name}.{end}"));
         fs::write(file("sh"), script).expect("a file");
         let typed = format!("stty rows 24 cols {COLUMNS}; exec bash -eu '{}'", file("sh").display());
-        inside.arg("script").args(["--quiet", "--return", "--flush", "--command", &typed]);
+        // Whoever runs the tests in the background has Ctrl-C ignored in all that they start.
+        inside.args(["env", "--default-signal=INT,QUIT", "script"]).args([
+            "--quiet",
+            "--return",
+            "--flush",
+            "--command",
+            &typed,
+        ]);
         inside.arg("--log-timing").arg(file("timing")).arg("--log-out").arg(file("log"));
         let child = inside.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("script");
         Terminal { child, recording: file("log") }
