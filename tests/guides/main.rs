@@ -43,7 +43,7 @@ const PROMISED: [(&str, &str); 10] = [
     ("curl -N", "\"type\":\"packet\""),
     ("tidecast recv", "in all: received"),
     ("tidecast config", "tidecast: ready"),
-    ("curl http", "tidecast_numbers_expected_total"),
+    ("curl http", "tidecast_build_info"),
 ];
 
 /// What is known about a command of the README.
