@@ -6,7 +6,10 @@ use std::{collections::VecDeque, time::Duration};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::limits::{EVENT_MERGE, EVENTS_MAX};
+use crate::{
+    limits::{EVENT_MERGE, EVENTS_MAX},
+    words,
+};
 
 /// Kind of an event; events of one channel and kind in quick succession are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
@@ -100,9 +103,7 @@ impl Text {
     pub(super) fn with(&self, count: u64) -> String {
         match self {
             Text::Whole(text) => text.clone(),
-            Text::Counted(before, noun, after) => {
-                format!("{before}{count} {noun}{}{after}", if count == 1 { "" } else { "s" })
-            }
+            Text::Counted(before, noun, after) => format!("{before}{}{after}", words::count(count, noun)),
         }
     }
 }
