@@ -283,7 +283,7 @@ impl Observed {
             }
             (true, false) => {
                 self.causes.clear();
-                self.say(Subject::HeardAgain, "packets come again".to_owned(), now, lines);
+                self.say(Subject::HeardAgain, Subject::HeardAgain.words().to_owned(), now, lines);
                 let quiet = quiet.map_or(self.view.state.age_seconds, |quiet| quiet.as_secs_f64());
                 found.push(findings::heard_again(quiet));
             }
@@ -296,10 +296,7 @@ impl Observed {
         let (found, news) = self.refusals.go_on(&self.view, view, now);
         match news {
             Some(News::Begins) => self.say(Subject::Refused, self.refused().join("; "), now, lines),
-            Some(News::Ends) => {
-                let text = "what comes is passed on again, or nothing comes";
-                self.say(Subject::PassedOn, text.to_owned(), now, lines);
-            }
+            Some(News::Ends) => self.say(Subject::PassedOn, Subject::PassedOn.words().to_owned(), now, lines),
             None => {}
         }
         found

@@ -24,8 +24,8 @@ pub(super) enum Subject {
 impl Subject {
     const ALL: [Subject; 4] = [Subject::Silent, Subject::HeardAgain, Subject::Refused, Subject::PassedOn];
 
-    /// Its words in a line about several channels.
-    fn words(self) -> &'static str {
+    /// Its words, alone or in a line about several channels.
+    pub(super) fn words(self) -> &'static str {
         match self {
             Subject::Silent => "silent",
             Subject::HeardAgain => "packets come again",
@@ -67,9 +67,9 @@ impl Lines {
     pub(super) fn on_demand(&mut self, channel: &str, subject: Subject, text: &str, now: Instant) {
         match self.on_demand.admit(now) {
             None => debug!(channel, "{text}"),
-            Some(0) => write(channel, subject, text),
+            Some(0) => write(Some(channel), subject, text),
             Some(more) => {
-                write(channel, subject, &format!("{text} ({more} more of groups on demand before)"))
+                write(Some(channel), subject, &format!("{text} ({more} more of groups on demand before)"))
             }
         }
     }
@@ -92,15 +92,11 @@ impl Lines {
 /// Logs lines of one subject; returns how many lines that were.
 fn log(subject: Subject, lines: &[Line]) -> usize {
     if lines.len() < LOG_CHANNELS_APART {
-        lines.iter().for_each(|line| write(&line.channel, subject, &line.text));
+        lines.iter().for_each(|line| write(Some(&line.channel), subject, &line.text));
         return lines.len();
     }
     lines.iter().for_each(|line| debug!(channel = line.channel, "{}", line.text));
-    let text = together(subject, lines);
-    match subject.is_good() {
-        true => info!("{text}"),
-        false => warn!("{text}"),
-    }
+    write(None, subject, &together(subject, lines));
     1
 }
 
@@ -119,7 +115,7 @@ fn together(subject: Subject, lines: &[Line]) -> String {
     format!("{text}; {channel}: {first}; of the others: /api/v1/events")
 }
 
-fn write(channel: &str, subject: Subject, text: &str) {
+fn write(channel: Option<&str>, subject: Subject, text: &str) {
     match subject.is_good() {
         true => info!(channel, "{text}"),
         false => warn!(channel, "{text}"),
