@@ -146,7 +146,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it runs a relay until it is told to end.
+    /// Whether it runs a relay, until a signal ends it.
     fn is_relay(&self) -> bool {
         matches!(self, Command::Serve(_) | Command::Relay(_))
     }

@@ -34,7 +34,8 @@ impl Terminal {
         let file = |end: &str| folder.join(format!("{name}.{end}"));
         fs::write(file("sh"), script).expect("a file");
         let typed = format!("stty rows 24 cols {COLUMNS}; exec bash -eu '{}'", file("sh").display());
-        // Whoever runs the tests in the background has Ctrl-C ignored in all that they start.
+        // A shell starts programs in the background with SIGINT ignored, and the tests inherit
+        // that.
         inside.args(["env", "--default-signal=INT,QUIT", "script"]).args([
             "--quiet",
             "--return",

@@ -277,8 +277,10 @@ impl Leg {
         }
         self.rejoin_at = now + every;
         match subscription.report() {
-            Ok(()) => debug!(channel = self.channel(), leg = %self.input, "joined anew"),
-            Err(error) => warn!(channel = self.channel(), leg = %self.input, "cannot join anew: {error}"),
+            Ok(()) => debug!(channel = self.channel(), leg = %self.input, "reported the membership again"),
+            Err(error) => {
+                warn!(channel = self.channel(), leg = %self.input, "cannot report the membership again: {error}")
+            }
         }
     }
 
