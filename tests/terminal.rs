@@ -359,7 +359,8 @@ fn the_demo_draws_its_table_below_the_log() {
         return;
     }
     let mut terminal = Terminal::start(40, 100, "TIDECAST_LOG=debug tidecast demo --http 127.0.0.1:0");
-    let shown = terminal.wait_for("rescued ");
+    // The table's last line; its head has the word "rescued", too.
+    let shown = terminal.wait_for(" in the protected channels");
     let last: Vec<&str> = shown.lines().rev().take(7).collect();
     assert!(last[0].starts_with("rescued ") && last[6].starts_with("channel "), "{shown}");
     terminal.press("\u{3}");
