@@ -2,77 +2,52 @@
 //! screen is emulated; and that none of it is in pipes.
 
 use std::{
-    fs::{self, File},
-    io::Write,
-    num::NonZeroU16,
+    fs,
+    ops::{Deref, DerefMut},
     process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
-use tidecast_testkit::common::{Running, binary, free_port, group, have, tidecast, until};
+use tidecast_testkit::{
+    common::{Running, binary, free_port, group, have, tidecast, until},
+    terminal,
+};
 
-/// A pseudo terminal in which a shell runs a line.
+/// A terminal in which a shell runs a line.
 struct Terminal {
-    script: Running,
-    /// Everything that was written to the terminal.
-    written: tempfile::NamedTempFile,
-    rows: u16,
-    columns: u16,
+    inner: terminal::Terminal,
+    /// Where it is recorded.
+    _folder: tempfile::TempDir,
+}
+
+impl Deref for Terminal {
+    type Target = terminal::Terminal;
+
+    fn deref(&self) -> &Self::Target {
+        &self.inner
+    }
+}
+
+impl DerefMut for Terminal {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.inner
+    }
 }
 
 impl Terminal {
     /// Runs the line; `tidecast` in it is the program.
     fn start(rows: u16, columns: u16, line: &str) -> Terminal {
-        let written = tempfile::NamedTempFile::new().expect("a file");
-        let line = format!("stty rows {rows} cols {columns}; {}", line.replace("tidecast ", &program()));
-        let mut script = Command::new("script");
-        script.args(["-qefc", &line, "/dev/null"]).env("TERM", "xterm-256color").env_remove("NO_COLOR");
-        script.stdout(Stdio::from(File::create(written.path()).expect("a file")));
-        Terminal { script: Running::start_with_input(script), written, rows, columns }
+        let folder = tempfile::tempdir().expect("a folder");
+        let line = line.replace("tidecast ", &program());
+        let recording = folder.path().join("terminal");
+        let inner = terminal::Terminal::open(Command::new("env"), (rows, columns), &line, &recording);
+        Terminal { inner, _folder: folder }
     }
 
-    fn press(&mut self, keys: &str) {
-        self.script.child.stdin.as_mut().expect("piped").write_all(keys.as_bytes()).expect("a key");
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        fs::read(&self.written).expect("what was written")
-    }
-
-    /// The screen of such a terminal with so many bytes.
-    fn emulated(&self, bytes: &[u8]) -> vt100::Parser {
-        let size = |count| NonZeroU16::new(count).expect("not zero");
-        let mut terminal = vt100::Parser::new(size(self.rows), size(self.columns), 0);
-        terminal.process(bytes);
-        terminal
-    }
-
-    /// The rows of the screen that have text.
-    fn screen(&self) -> String {
-        self.rows(&self.bytes())
-    }
-
-    fn rows(&self, bytes: &[u8]) -> String {
-        let terminal = self.emulated(bytes);
-        let rows = terminal.screen().rows(0, self.columns).map(|row| row.trim_end().to_owned() + "\n");
-        rows.collect::<String>().trim_end().to_owned()
-    }
-
-    /// Waits for a text on the screen; returns the screen.
-    fn wait_for(&self, text: &str) -> String {
-        until(text, || Some(self.screen()).filter(|screen| screen.contains(text)))
-    }
-
-    /// Waits for the end; returns the exit code and the screen, which is as it was before: the
-    /// cursor is visible, at the beginning of a line.
+    /// Waits for the end; returns the exit code and the screen.
     fn end(&mut self) -> (Option<i32>, String) {
-        let status = self.script.wait();
-        let terminal = self.emulated(&self.bytes());
-        let (screen, text) = (terminal.screen(), self.screen());
-        assert!(!screen.hide_cursor() && !screen.alternate_screen(), "{text}");
-        assert_eq!(screen.cursor_position().1, 0, "{text}");
-        (status.code(), text)
+        (self.inner.end().code(), self.screen())
     }
 }
 
@@ -171,7 +146,7 @@ fn log_lines_and_progress_do_not_tear_each_other() {
         |line: &str| line.starts_with("20") && line.contains("Z ") && line.ends_with(": not caught up");
     // At each moment all lines are whole, and the last one may be the progress.
     let mut bars = 0;
-    while terminal.script.child.try_wait().expect("wait").is_none() {
+    while terminal.ended().is_none() {
         let bytes = terminal.bytes();
         // Not in the middle of what is being written.
         let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
@@ -313,7 +288,7 @@ fn a_view_shows_the_worst_channel_first_and_q_leaves_the_relay_alone() {
     let shown = terminal.wait_for("the relay goes on; Ctrl-C ends it");
     let at = |text: &str| shown.find(text).unwrap_or_else(|| panic!("no {text:?} in\n{shown}"));
     assert!(at("ready: 2 channels") < at("no packet in the ") && at("no packet in the ") < at("goes on"));
-    assert!(terminal.script.child.try_wait().expect("wait").is_none(), "the relay goes on");
+    assert!(terminal.ended().is_none(), "the relay goes on");
     terminal.press("\u{3}");
     let (code, text) = terminal.end();
     assert!(code == Some(0) && text.replace('\n', "").contains("was asked to end"), "{code:?} {text}");

@@ -8,7 +8,6 @@
 mod guide;
 mod reader;
 mod shown;
-mod terminal;
 
 use std::{fs, path::Path};
 

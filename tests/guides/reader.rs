@@ -12,11 +12,12 @@ use std::{
     time::Duration,
 };
 
+use tidecast_testkit::terminal::Terminal;
+
 use crate::{
     common::now,
     guide::{Step, steps},
     shown,
-    terminal::Terminal,
 };
 
 /// Time that a reader takes from one step to the next.
@@ -24,6 +25,9 @@ const PACE: Duration = Duration::from_secs(3);
 
 /// Interval at which a reader repeats a command, where the guide says that it takes a while.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Rows and columns of a reader's terminal.
+const SIZE: (u16, u16) = (24, 80);
 
 /// What the test knows about a command, and the guide does not say.
 #[derive(Clone, Copy, Default)]
@@ -101,8 +105,8 @@ impl Reader {
         self.interrupt(terminal);
         let opened = self.open(script);
         match ((self.known)(script).promised, shown) {
-            (Some(promised), _) => opened.wait_for(promised, |text| text.contains(promised)),
-            (None, Some(shown)) => opened.wait_for(shown, |text| shown::missing(shown, text).is_none()),
+            (Some(promised), _) => opened.wait_until(promised, |text| text.contains(promised)),
+            (None, Some(shown)) => opened.wait_until(shown, |text| shown::missing(shown, text).is_none()),
             (None, None) => {}
         }
         self.terminals.insert(terminal.to_owned(), opened);
@@ -114,7 +118,7 @@ impl Reader {
         let start = now();
         loop {
             let mut terminal = self.open(script);
-            let status = terminal.end();
+            let status = terminal.script.wait();
             let text = terminal.text();
             let missing = shown.and_then(|shown| shown::missing(shown, &text));
             match (status.success(), missing) {
@@ -142,14 +146,18 @@ impl Reader {
         let others = env::var("PATH").expect("PATH");
         let path = format!("{}:{}:{others}", folders[0].display(), folders[1].display());
         let folder = if script.starts_with("cargo ") { &self.root } else { self.folder.path() };
-        command.env("PATH", path).env("SHELL", "/bin/bash").current_dir(folder);
-        Terminal::open(command, script, &self.recordings, &format!("{:02}", self.opened))
+        command.env("PATH", path).current_dir(folder);
+        let recording = self.recordings.join(format!("{:02}", self.opened));
+        fs::write(recording.with_extension("sh"), script).expect("a file");
+        let typed = format!("exec bash -eu '{}.sh'", recording.display());
+        Terminal::open(command, SIZE, &typed, &recording)
     }
 
     /// Types Ctrl-C in a terminal, which must end every program of a guide.
     fn interrupt(&mut self, terminal: &str) {
         if let Some(mut terminal) = self.terminals.remove(terminal) {
-            let status = terminal.interrupt();
+            terminal.press("\x03");
+            let status = terminal.script.wait();
             let ended = status.success() || status.code() == Some(INTERRUPTED);
             assert!(ended, "ended with {status}:\n{}", terminal.text());
         }

@@ -2,8 +2,8 @@
 //!
 //! [`ts`] builds transport streams. The other modules are enabled by features: `sockets` opens
 //! sockets on loopback and finds groups and ports that no other test uses; `common` runs the
-//! program itself and the programs it communicates with; `lab` has models of links, of codes and
-//! of an ideal receiver, for simulations.
+//! program itself and the programs it communicates with; `terminal` runs them in a terminal; `lab`
+//! has models of links, of codes and of an ideal receiver, for simulations.
 
 #[cfg(feature = "common")]
 pub mod capture;
@@ -22,4 +22,6 @@ pub mod lossy;
 pub mod protected;
 #[cfg(feature = "sockets")]
 pub mod sockets;
+#[cfg(feature = "terminal")]
+pub mod terminal;
 pub mod ts;
