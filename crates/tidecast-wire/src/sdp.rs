@@ -395,6 +395,13 @@ mod tests {
     }
 
     #[test]
+    fn the_bandwidth_comes_before_the_attributes() {
+        let text = CAMERA.replace("a=tool:libavformat\n", "a=clock-domain:PTPv2 0\nb=AS:600\n");
+        let session = Session::parse(&text.replace("x-unknown\n", "")).unwrap();
+        assert_eq!(session.lines, ["b=AS:600", "a=clock-domain:PTPv2 0"]);
+    }
+
+    #[test]
     fn streams_of_a_camera() {
         let mut text = CAMERA.replace("x-unknown\n", "");
         let session = Session::parse(&text).unwrap();

@@ -328,6 +328,19 @@ mod tests {
     }
 
     #[test]
+    fn a_cleared_indicator_leaves_the_clock_reference() {
+        let announced = packet(1, ADAPTATION, 4, &[7, 0x90, 0, 0, 0, 0, 0x7e, 0]);
+        let mut cleared = announced;
+        clear_discontinuity(&mut cleared);
+        assert_eq!(pcr(&cleared), Some(Pcr { pid: 1, ticks: 0, discontinuity: false }));
+        assert_eq!(cleared[6..], announced[6..]);
+        // the payload begins where the flags of an adaptation field would be
+        let mut plain = packet(1, PAYLOAD, 4, &[]);
+        clear_discontinuity(&mut plain);
+        assert_eq!(plain, packet(1, PAYLOAD, 4, &[]));
+    }
+
+    #[test]
     fn clock_references() {
         // base 0x123456789 (33 bits), six reserved bits, extension 0x105
         let field = [7, 0x10, 0x91, 0xa2, 0xb3, 0xc4, 0xff, 0x05];
