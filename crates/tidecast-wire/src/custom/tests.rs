@@ -422,6 +422,14 @@ fn wrong_layouts_name_part_value_and_what_is_right() {
 }
 
 #[test]
+fn a_text_to_match_has_at_most_64_bytes() {
+    let with = |len: usize| format!("match={}@0,seq=u8@64", "A".repeat(len));
+    let datagram = [&[b'A'; 64][..], &[7]].concat();
+    assert_eq!(layout(&with(64)).read(&datagram).unwrap().number(), 7);
+    assert!(with(65).parse::<Layout>().unwrap_err().expected.contains("a text of 1 to 64 bytes"));
+}
+
+#[test]
 fn spaces_and_quotes() {
     let spaced = layout(" seq=u8@9 , match = \" a, b\"@0 , id = src ");
     assert_eq!(spaced.to_string(), "match=\" a, b\"@0,seq=u8@9");
