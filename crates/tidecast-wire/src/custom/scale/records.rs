@@ -249,6 +249,22 @@ mod tests {
         assert_eq!(place(&mut records, 15, &[(256, vec![0; 12])]), Scaled::Unknown);
     }
 
+    #[test]
+    fn beyond_the_maximum_known_templates_change_and_new_ones_wait_for_a_place() {
+        let mut records = Records::default();
+        let template = |id: u16, len: u16| words(&[id, 1, 8, len]);
+        let beyond = DATA_MIN + IPFIX_TEMPLATES_MAX as u16;
+        let all = (DATA_MIN..=beyond).map(|id| template(id, 4)).collect::<Vec<_>>().concat();
+        assert_eq!(place(&mut records, 0, &[(2, all)]), numbers(0, 0, None));
+        assert_eq!(place(&mut records, 0, &[(beyond - 1, vec![0; 8])]), numbers(0, 2, None));
+        assert_eq!(place(&mut records, 2, &[(2, template(DATA_MIN, 2))]), numbers(2, 0, None));
+        assert_eq!(place(&mut records, 2, &[(DATA_MIN, vec![0; 8])]), numbers(2, 4, None));
+        assert_eq!(place(&mut records, 6, &[(beyond, vec![0; 8])]), Scaled::Unknown);
+        let withdrawn = words(&[DATA_MIN, 0]);
+        place(&mut records, 8, &[(2, [withdrawn, template(beyond, 4)].concat())]);
+        assert_eq!(place(&mut records, 8, &[(beyond, vec![0; 8])]), numbers(8, 2, None));
+    }
+
     /// The numbers of softflowd include the records of their own message.
     #[test]
     fn numbers_may_count_their_own_message() {
