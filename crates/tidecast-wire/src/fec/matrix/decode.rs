@@ -394,3 +394,60 @@ impl Decoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::st2022::{Axis, PAYLOAD_TYPE, Repr};
+
+    fn shard(number: u64) -> Sum {
+        let fields = Fields { length: 5, timestamp: number as u32, ..Fields::default() };
+        Sum { fields, body: vec![number as u8; 5] }
+    }
+
+    /// A decoder that has received packets 0 to 11 without number 6.
+    fn decoder() -> Decoder {
+        let mut decoder = Decoder::new(0);
+        for number in (0..12).filter(|number| *number != 6) {
+            assert_eq!(decoder.media(number, shard(number)), News::default());
+        }
+        decoder
+    }
+
+    /// The repair packet of numbers `offset` apart.
+    fn repair(decoder: &mut Decoder, base: u64, offset: u8, count: u8) -> Result<News, Refused> {
+        let mut sum = Sum::default();
+        (0..u64::from(count)).for_each(|j| sum.add(shard(base + j * u64::from(offset)).shard()));
+        let mut bytes = Vec::new();
+        let (sequence, timestamp, ssrc, shard) = (0, 0, 0, sum.shard());
+        let (axis, payload_type) = (Axis::Column, PAYLOAD_TYPE);
+        Repr { axis, payload_type, sequence, timestamp, ssrc, base: base as u16, offset, count, shard }
+            .emit(&mut bytes);
+        decoder.repair(base, &Repair::parse(&bytes).unwrap())
+    }
+
+    #[test]
+    fn one_packet_far_ahead_moves_nothing_and_two_do() {
+        for (ahead, expected) in [
+            (&[5000][..], Ok(News { rebuilt: vec![6], ..News::default() })),
+            (&[5000, 9000], Ok(News { rebuilt: vec![6], ..News::default() })),
+            (&[5000, 5001], Err(Refused::TooOld)),
+        ] {
+            let mut decoder = decoder();
+            for number in ahead {
+                assert_eq!(decoder.media(*number, shard(*number)), News::default());
+            }
+            assert_eq!(repair(&mut decoder, 0, 3, 4), expected, "{ahead:?}");
+        }
+    }
+
+    #[test]
+    fn a_repair_packet_makes_up_no_media_far_ahead() {
+        let mut decoder = decoder();
+        let before = decoder.bytes();
+        // its second number is beyond what is kept
+        assert_eq!(repair(&mut decoder, 11, 130, 2), Ok(News::default()));
+        assert_eq!((decoder.announced(), decoder.bytes()), (None, before));
+        assert_eq!(repair(&mut decoder, 11, 100, 2), Ok(News { rebuilt: vec![111], ..News::default() }));
+    }
+}

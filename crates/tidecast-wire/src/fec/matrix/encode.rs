@@ -276,3 +276,42 @@ impl Encoder {
         self.matrix.restart(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::st2022::Repair;
+
+    /// Sends packets with these numbers, then pauses. Returns axis, base and count of each repair
+    /// packet.
+    fn until_pause(encoder: &mut Encoder, numbers: std::ops::Range<u16>) -> Vec<(Axis, u16, u64)> {
+        let mut out = Vec::new();
+        for sequence in numbers {
+            let mut packet = Vec::new();
+            rtp::Repr { marker: false, payload_type: 33, sequence, timestamp: 0, ssrc: 1, payload: b"media" }
+                .emit(&mut packet);
+            assert_eq!(encoder.media(&packet, &mut out), Taken::Added);
+        }
+        encoder.pause(&mut out);
+        let line = |datagram: &Datagram| {
+            let repair = Repair::parse(&datagram.bytes).unwrap();
+            (repair.axis(), repair.base(), repair.count())
+        };
+        out.iter().map(line).collect()
+    }
+
+    /// Receivers take the length of the first row or column for that of all.
+    #[test]
+    fn a_pause_protects_all_packets_once_the_length_of_lines_is_known() {
+        let mut encoder = Encoder::new(Shape::new(4, 4, true).unwrap(), 0, 0);
+        assert_eq!(until_pause(&mut encoder, 0..3), []);
+        // the row is complete, no column is
+        assert_eq!(until_pause(&mut encoder, 3..6), [(Axis::Row, 0, 4), (Axis::Row, 4, 2)]);
+        let columns = (0..4).map(|base| (Axis::Column, base, 4));
+        let rest: Vec<_> = [4, 8, 12].map(|base| (Axis::Row, base, 4)).into_iter().chain(columns).collect();
+        assert_eq!(until_pause(&mut encoder, 6..16), rest);
+        let short = [(Axis::Row, 16, 2), (Axis::Column, 16, 1), (Axis::Column, 17, 1)];
+        assert_eq!(until_pause(&mut encoder, 16..18), short);
+        assert_eq!(until_pause(&mut encoder, 18..18), [], "sent already");
+    }
+}
