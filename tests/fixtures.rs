@@ -9,7 +9,9 @@ use tidecast_wire::{
     self as wire, Datagram, Format,
     fec::rs::Codes,
     native::{self, Kind, Nack, Repair, RepairRepr, Repr, SourceShard},
-    rtp, ts,
+    rtp,
+    seal::{Key, Keyring, Sealer},
+    ts,
 };
 
 use capture::to_port;
@@ -64,7 +66,7 @@ fn ours(kind: Kind, sequence: u64, timestamp: u64, payload: &[u8]) -> Repr<'_> {
 #[test]
 fn every_golden_datagram_parses_and_no_damaged_one_does() {
     let golden = golden();
-    assert_eq!(golden.len(), 11);
+    assert_eq!(golden.len(), 21);
     for (name, bytes) in &golden {
         let packet = native(bytes);
         assert_eq!(&emitted(&packet.repr()), bytes, "{name}");
@@ -146,6 +148,70 @@ fn any_three_of_the_golden_block_give_back_its_packets() {
             assert_eq!((shard.payload, shard.timestamp), (data.payload(), data.timestamp()));
         }
     }
+}
+
+// --- Sealed datagrams ----------------------------------------------------------------------------
+
+/// Key 5 of the golden datagrams.
+fn golden_key() -> Key {
+    let digits: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
+    format!("5:{digits}").parse().unwrap()
+}
+
+/// Opens a golden datagram, whoever made it; returns its payload.
+fn opened(datagram: &[u8]) -> Vec<u8> {
+    let packet = native(datagram);
+    let keys = Keyring::new(vec![golden_key()]).unwrap();
+    let keys = keys.session(packet.key_id().unwrap(), packet.stream(), packet.session()).unwrap();
+    let mut plain = packet.payload().to_vec();
+    assert!(keys.open(&packet, datagram, &mut plain), "the tag is right");
+    plain
+}
+
+#[test]
+fn golden_seals_are_opened_and_made() {
+    let golden = golden();
+    let sealed = |encrypt: bool, repr: Repr<'_>| {
+        let sealer = Sealer::new(&golden_key(), repr.stream, repr.session, encrypt).unwrap();
+        let mut out = Vec::new();
+        sealer.seal(&repr, &mut out);
+        out
+    };
+    let again = |repr| Repr { flags: native::RETRANSMISSION, ..repr };
+    let reading = ours(Kind::Data, 7, GOLDEN_TIME, b"21.5 C");
+    let nack = native(&golden["nack"]);
+    let cases = [
+        ("sealed-data", false, reading),
+        ("sealed-data-encrypted", true, reading),
+        ("sealed-data-again", true, again(reading)),
+        ("sealed-data-empty", true, ours(Kind::Data, 0, 0, b"")),
+        ("sealed-heartbeat", true, ours(Kind::Heartbeat, 8, GOLDEN_TIME + 1_000_000, b"")),
+        ("sealed-end", false, ours(Kind::End, 8, GOLDEN_TIME + 2_000_000, b"")),
+        ("sealed-nack", false, ours(Kind::Nack, 0, 0, nack.payload())),
+        ("sealed-block-data-0", true, ours(Kind::Data, 100, GOLDEN_TIME, b"first")),
+        ("sealed-block-data-1", true, ours(Kind::Data, 101, GOLDEN_TIME + 1000, b"the longer of the two")),
+    ];
+    for (name, encrypt, repr) in cases {
+        assert_eq!(opened(&golden[name]), repr.payload, "{name}");
+        assert_eq!(sealed(encrypt, repr), golden[name], "{name}");
+    }
+}
+
+#[test]
+fn a_golden_repair_packet_rebuilds_a_sealed_packet_with_its_tag() {
+    let golden = golden();
+    let data = [0, 1].map(|i| native(&golden[&format!("sealed-block-data-{i}")]));
+    opened(&golden["sealed-block-repair"]);
+    let repair = Repair::parse(native(&golden["sealed-block-repair"]).payload()).unwrap();
+    let mut kept = Vec::new();
+    SourceShard::of(&data[0]).emit(repair.shard().len(), &mut kept);
+    let mut shards = [Some(kept), None, Some(repair.shard().to_vec())];
+    Codes::new().rebuild(2, 1, &mut shards).unwrap();
+    let rebuilt = SourceShard::parse(shards[1].as_ref().unwrap()).unwrap();
+    let SourceShard { flags, timestamp, payload } = rebuilt;
+    let datagram = emitted(&Repr { flags, ..ours(Kind::Data, 101, timestamp, payload) });
+    assert_eq!(datagram, golden["sealed-block-data-1"]);
+    assert_eq!(opened(&datagram), b"the longer of the two");
 }
 
 // --- Captures ------------------------------------------------------------------------------------

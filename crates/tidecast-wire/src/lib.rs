@@ -17,6 +17,7 @@ pub mod native;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod seal;
 pub mod seq;
 pub mod st2022;
 pub mod step;

@@ -101,3 +101,6 @@ const _: () =
 
 /// Maximum bytes of a native request: the largest NACK has 672.
 pub const REQUEST_BYTES_MAX: usize = 2048;
+
+/// Maximum keys of a keyring: one of each id, since a datagram names its key by the id alone.
+pub const SEAL_KEYS_MAX: usize = 16;

@@ -14,7 +14,7 @@
 //! | 8 | 4 | session |
 //! | 12 | 8 | sequence number |
 //! | 20 | 8 | timestamp, microseconds since the Unix epoch, or 0 |
-//! | 28 | n | payload (and a 16-byte tag after it when the flag "authenticated" is set) |
+//! | 28 | n | payload (and a 16-byte tag after it when the flag "sealed" is set, see [`crate::seal`]) |
 //! | 28+n | 4 | CRC-32 (IEEE 802.3) of all bytes before it |
 
 use std::ops::Range;
@@ -30,12 +30,16 @@ pub const VERSION: u8 = 1;
 pub const HEADER: usize = 28;
 /// Bytes after the payload: the checksum.
 pub const TRAILER: usize = 4;
-/// Bytes of the authentication tag, which is between payload and checksum.
+/// Bytes of the tag of a sealed datagram, which is between payload and checksum.
 pub const TAG: usize = 16;
 /// Flag: the packet is a retransmission.
 pub const RETRANSMISSION: u8 = 1;
-/// Flag: a tag precedes the checksum. It is not verified yet.
-pub const AUTHENTICATED: u8 = 2;
+/// Flag: a tag precedes the checksum, and the high four flags are the id of its key.
+pub const SEALED: u8 = 2;
+/// Flag of a sealed data packet: its payload is encrypted.
+pub const ENCRYPTED: u8 = 4;
+/// Position of the key's id in the flags.
+const KEY_ID_SHIFT: u32 = 4;
 
 /// Error in a native datagram, or in its payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -150,7 +154,7 @@ impl Kind {
 pub struct Repr<'a> {
     /// Kind.
     pub kind: Kind,
-    /// [`RETRANSMISSION`]; the other bits are reserved and should be 0.
+    /// [`RETRANSMISSION`], [`SEALED`], [`ENCRYPTED`] and the id of the key; bit 3 is reserved.
     pub flags: u8,
     /// Sensor or stream; unique in its group.
     pub stream: u32,
@@ -160,7 +164,8 @@ pub struct Repr<'a> {
     pub sequence: u64,
     /// Microseconds since the Unix epoch; 0 if the producer has no clock.
     pub timestamp: u64,
-    /// Payload of the kind; at most 65,475 bytes, so that the datagram fits into UDP over IPv4.
+    /// Payload of the kind, followed by the tag where [`SEALED`] is set; at most 65,475 bytes, so
+    /// that the datagram fits into UDP over IPv4.
     pub payload: &'a [u8],
 }
 
@@ -171,21 +176,48 @@ impl Repr<'_> {
         HEADER + self.payload.len() + TRAILER
     }
 
-    /// Appends the datagram, with its checksum. Clears the flag [`AUTHENTICATED`], since there is
-    /// no tag.
+    /// Appends the datagram, with its checksum. It makes no tag: [`crate::seal::Sealer`] does.
     pub fn emit(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.reserve(self.len());
+        self.emit_unchecked(out);
+        emit_checksum(start, out);
+    }
+
+    /// Appends header and payload.
+    pub(crate) fn emit_unchecked(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[VERSION << 4 | self.kind as u8, self.flags & !AUTHENTICATED]);
+        out.extend_from_slice(&[VERSION << 4 | self.kind as u8, self.flags]);
         out.extend_from_slice(&self.stream.to_be_bytes());
         out.extend_from_slice(&self.session.to_be_bytes());
         out.extend_from_slice(&self.sequence.to_be_bytes());
         out.extend_from_slice(&self.timestamp.to_be_bytes());
         out.extend_from_slice(self.payload);
-        let crc = crc32fast::hash(&out[start..]);
-        out.extend_from_slice(&crc.to_be_bytes());
     }
+}
+
+/// Appends the checksum of everything from `start` on.
+pub(crate) fn emit_checksum(start: usize, out: &mut Vec<u8>) {
+    let crc = crc32fast::hash(&out[start..]);
+    out.extend_from_slice(&crc.to_be_bytes());
+}
+
+/// The flags of a datagram that is sealed with this key.
+pub(crate) fn sealed_flags(key_id: u8, encrypted: bool) -> u8 {
+    SEALED | if encrypted { ENCRYPTED } else { 0 } | key_id << KEY_ID_SHIFT
+}
+
+/// Whether all flags are as this version writes them: without a tag there is no key.
+pub fn may_be_flags(flags: u8) -> bool {
+    const KEY_ID: u8 = !0 << KEY_ID_SHIFT;
+    let known =
+        if flags & SEALED == 0 { RETRANSMISSION } else { RETRANSMISSION | SEALED | ENCRYPTED | KEY_ID };
+    flags & !known == 0
+}
+
+/// Bytes of the tag in a datagram with these flags.
+fn tag_len(flags: u8) -> usize {
+    if flags & SEALED == 0 { 0 } else { TAG }
 }
 
 /// A checked native datagram: checksum, kind, and the fields of a repair or NACK payload are
@@ -217,8 +249,7 @@ impl<'a> Packet<'a> {
             return Err(NativeError::Checksum { expected, actual });
         }
         let kind = Kind::from_wire(header[2] & 0x0f)?;
-        let payload = without_tag(header[3], body)?;
-        check_payload(kind, payload)?;
+        check_payload(kind, without_tag(header[3], body)?)?;
         Ok(Packet {
             repr: Repr {
                 kind,
@@ -227,7 +258,7 @@ impl<'a> Packet<'a> {
                 session: u32::from_be_bytes(bytes_at(header, 8)),
                 sequence: u64::from_be_bytes(bytes_at(header, 12)),
                 timestamp: u64::from_be_bytes(bytes_at(header, 20)),
-                payload,
+                payload: body,
             },
         })
     }
@@ -268,17 +299,34 @@ impl<'a> Packet<'a> {
         self.repr.timestamp
     }
 
-    /// The payload, without tag and checksum.
+    /// The payload, without tag and checksum; of an encrypted packet the ciphertext.
     pub fn payload(&self) -> &'a [u8] {
-        self.repr.payload
+        let body = self.repr.payload;
+        &body[..body.len() - tag_len(self.repr.flags)]
     }
 
     /// Range of the payload in the datagram.
     pub fn payload_range(&self) -> Range<usize> {
-        HEADER..HEADER + self.repr.payload.len()
+        HEADER..HEADER + self.payload().len()
     }
 
-    /// The same as values, for instance to send it with other flags.
+    /// Id of the key that the datagram is sealed with, if it is.
+    pub fn key_id(&self) -> Option<u8> {
+        (self.repr.flags & SEALED != 0).then_some(self.repr.flags >> KEY_ID_SHIFT)
+    }
+
+    /// Whether the payload is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        const BOTH: u8 = SEALED | ENCRYPTED;
+        self.repr.kind == Kind::Data && self.repr.flags & BOTH == BOTH
+    }
+
+    /// The tag, if the datagram is sealed.
+    pub(crate) fn tag(&self) -> Option<&'a [u8; TAG]> {
+        self.key_id().and(self.repr.payload.last_chunk())
+    }
+
+    /// The same as values, for instance to send it with other flags. The tag goes with it.
     pub fn repr(&self) -> Repr<'a> {
         self.repr
     }
@@ -315,12 +363,9 @@ fn check_start(header: &[u8; HEADER]) -> Result<(), NativeError> {
 }
 
 fn without_tag(flags: u8, body: &[u8]) -> Result<&[u8], NativeError> {
-    if flags & AUTHENTICATED == 0 {
-        return Ok(body);
-    }
     let truncated =
         NativeError::Truncated { expected: HEADER + TAG + TRAILER, actual: HEADER + body.len() + TRAILER };
-    body.split_last_chunk::<TAG>().map(|(payload, _)| payload).ok_or(truncated)
+    body.len().checked_sub(tag_len(flags)).map(|len| &body[..len]).ok_or(truncated)
 }
 
 fn check_payload(kind: Kind, payload: &[u8]) -> Result<(), NativeError> {

@@ -48,9 +48,8 @@ pub(super) fn is_native(bytes: &[u8]) -> bool {
 pub(super) fn claims_native(bytes: &[u8]) -> bool {
     const VERSION: u8 = native::VERSION << 4;
     const LAST: u8 = VERSION | native::Kind::Nack as u8;
-    const FLAGS: u8 = native::RETRANSMISSION | native::AUTHENTICATED;
     let [a, b, VERSION..=LAST, flags, ..] = *bytes else { return false };
-    [a, b] == native::MAGIC && flags & !FLAGS == 0
+    [a, b] == native::MAGIC && native::may_be_flags(flags)
 }
 
 /// Whether it is RTCP from the first byte to the last (RFC 3550 section A.2).

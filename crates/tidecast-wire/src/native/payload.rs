@@ -5,7 +5,7 @@
 //! them as [`RepairRepr`]; `relay` makes the same source shards of received packets, and turns
 //! recovered ones into packets.
 
-use super::{NativeError, Packet, RETRANSMISSION};
+use super::{NativeError, Packet, RETRANSMISSION, Repr};
 use crate::{bytes_at, limits::NACK_RANGES_MAX};
 
 // `Self::HEADER` cannot be a const argument in an impl with a lifetime.
@@ -123,7 +123,8 @@ pub struct SourceShard<'a> {
     pub flags: u8,
     /// The packet's timestamp.
     pub timestamp: u64,
-    /// The packet's payload, at most 65,457 bytes, so that a repair packet fits into a datagram.
+    /// The packet's payload, followed by its tag if it is sealed; at most 65,457 bytes, so that a
+    /// repair packet fits into a datagram.
     pub payload: &'a [u8],
 }
 
@@ -133,7 +134,8 @@ impl<'a> SourceShard<'a> {
 
     /// The shard of a data packet.
     pub fn of(packet: &Packet<'a>) -> SourceShard<'a> {
-        SourceShard { flags: packet.flags(), timestamp: packet.timestamp(), payload: packet.payload() }
+        let Repr { flags, timestamp, payload, .. } = packet.repr();
+        SourceShard { flags, timestamp, payload }
     }
 
     /// Bytes of the shard without padding: the block's shard length is the maximum of these.
@@ -159,8 +161,8 @@ impl<'a> SourceShard<'a> {
     ///
     /// # Errors
     /// A shard too short for its payload, or with a reserved byte or padding that is not zero. No
-    /// checksum covers a recovered packet, so only this shows that the shards did not belong
-    /// together.
+    /// checksum covers a recovered packet, so only this, and the tag of a sealed one, show that
+    /// the shards did not belong together.
     pub fn parse(shard: &'a [u8]) -> Result<SourceShard<'a>, NativeError> {
         let Some((header, rest)) = shard.split_first_chunk::<SHARD_HEADER>() else {
             return Err(NativeError::Shard { expected: Self::HEADER, actual: shard.len() });

@@ -13,7 +13,7 @@ const NACK: &str = "5443 14 00 00000007 0000002a 0000000000000000 00000000000000
     0000000000000001 0001  0000000000000005 0003  3b46e3e7";
 const RETRANSMITTED_1: &str =
     "5443 10 01 00000007 0000002a 0000000000000001 00064748462f8240 32312e37352043 f22ef617";
-const AUTHENTICATED_0: &str = "5443 10 02 00000007 0000002a 0000000000000000 0006474846204000 32312e352043
+const SEALED_0: &str = "5443 10 02 00000007 0000002a 0000000000000000 0006474846204000 32312e352043
     000102030405060708090a0b0c0d0e0f 23b22fbd";
 const RESERVED_KIND: &str =
     "5443 15 00 00000007 0000002a 0000000000000000 0006474846204000 32312e352043 376bfdf5";
@@ -37,7 +37,7 @@ fn emitted(repr: Repr<'_>) -> Vec<u8> {
 }
 
 /// The bytes with a checksum that fits them.
-fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+fn checked(mut bytes: Vec<u8>) -> Vec<u8> {
     let crc = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&crc.to_be_bytes());
     bytes
@@ -82,14 +82,15 @@ fn retransmission_is_the_same_packet_with_a_flag_and_a_new_checksum() {
 }
 
 #[test]
-fn authentication_tag_is_no_payload() {
-    let bytes = hex(AUTHENTICATED_0);
+fn a_tag_is_no_payload() {
+    let bytes = hex(SEALED_0);
     let packet = Packet::parse(&bytes).unwrap();
     assert_eq!((packet.payload(), packet.payload_range()), (&b"21.5 C"[..], 28..34));
-    // emitted again it has no tag, and does not say that it had one
-    assert_eq!(emitted(packet.repr()), hex(DATA_0));
+    assert_eq!((packet.key_id(), packet.is_encrypted()), (Some(0), false));
+    assert_eq!(emitted(packet.repr()), bytes, "the tag goes with it");
+    assert_eq!(SourceShard::of(&packet).payload.len(), 6 + TAG, "and is rebuilt with it");
     // a tag of 15 bytes
-    let short = sealed(bytes[..HEADER + 15].to_vec());
+    let short = checked(bytes[..HEADER + 15].to_vec());
     assert_eq!(Packet::parse(&short), Err(NativeError::Truncated { expected: 48, actual: 47 }));
 }
 
@@ -243,7 +244,7 @@ proptest! {
         payload in vec(any::<u8>(), 0..2000),
         before in vec(any::<u8>(), 0..3),
     ) {
-        let flags = flags & !AUTHENTICATED;
+        let flags = flags & !SEALED;
         let repr = Repr { kind, flags, stream, session, sequence, timestamp, payload: &payload };
         let mut out = before.clone();
         repr.emit(&mut out);
@@ -253,8 +254,8 @@ proptest! {
 
     #[test]
     fn what_was_parsed_is_emitted(start in any::<[u8; 2]>(), rest in vec(any::<u8>(), 24..200)) {
-        let flags = start[1] & !AUTHENTICATED;
-        let bytes = sealed([&MAGIC[..], &[0x10 | start[0] & 7, flags], &rest].concat());
+        let flags = start[1] & !SEALED;
+        let bytes = checked([&MAGIC[..], &[0x10 | start[0] & 7, flags], &rest].concat());
         if let Ok(packet) = Packet::parse(&bytes) {
             prop_assert_eq!(&bytes[packet.payload_range()], packet.payload());
             prop_assert_eq!(emitted(packet.repr()), bytes);
