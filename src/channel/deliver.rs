@@ -180,7 +180,7 @@ impl Channel {
                 RtpUse::Unfollowed => Rtp::Unfollowed,
                 RtpUse::Never => Rtp::Not,
             };
-            Datagram { whole: &packet.bytes, payload: packet.payload(), rtp, followed: due.followed }
+            Datagram { whole: packet.datagram(), payload: packet.payload(), rtp, followed: due.followed }
         });
         self.outputs.send(now, &mut kit.send, &mut kit.interfaces, datagrams);
         // One packet per turn is enough for these statistics.

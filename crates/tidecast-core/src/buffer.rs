@@ -30,6 +30,19 @@ impl Buffer {
         self.len = len.min(self.memory.len());
     }
 
+    /// The datagram, and `room` bytes of the memory behind it. The capacity must suffice.
+    pub(crate) fn split_behind(&mut self, room: usize) -> (&[u8], &mut [u8]) {
+        let (datagram, rest) = self.memory.split_at_mut(self.len);
+        (datagram, &mut rest[..room])
+    }
+
+    /// A copy in memory with this much room behind the datagram.
+    pub(crate) fn with_room(&self, room: usize) -> Buffer {
+        let mut memory = vec![0; self.len + room].into_boxed_slice();
+        memory[..self.len].copy_from_slice(self);
+        Buffer { memory, len: self.len }
+    }
+
     /// Bytes of memory behind the buffer, which is what limits count.
     pub fn capacity(&self) -> usize {
         self.memory.len()

@@ -13,8 +13,8 @@ use crate::block::Blocks;
 use crate::limits::{BLOCK_CLOSE_AFTER, END_REPEATS, HEARTBEAT_INTERVAL};
 use tidecast_wire::fec::{native::Fec, rs::Codes};
 use tidecast_wire::limits::DATAGRAM_BYTES_MAX;
-use tidecast_wire::native::{HEADER, Kind, Repair, RepairRepr, Repr, SourceShard, TRAILER};
-use tidecast_wire::rtp;
+use tidecast_wire::native::{FLAGS, HEADER, Kind, Repair, RepairRepr, Repr, SourceShard, TAG, TRAILER};
+use tidecast_wire::{rtp, seal::Sealer};
 
 /// Why a payload cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +41,10 @@ pub struct Encoder {
     next: u64,
     blocks: Option<Blocks>,
     close_after: Duration,
+    sealer: Option<Arc<Sealer>>,
     last_sent: Option<Instant>,
+    /// Time and timestamp of the last payload, or of what followed it.
+    clock: Option<(Instant, u64)>,
     repairs: u64,
     /// Reused memory for the datagram and for the repair payload.
     datagram: Vec<u8>,
@@ -67,7 +70,9 @@ impl Encoder {
             next: 0,
             blocks: fec.map(|fec| Blocks::new(fec, Arc::clone(codes))),
             close_after: BLOCK_CLOSE_AFTER,
+            sealer: None,
             last_sent: None,
+            clock: None,
             repairs: 0,
             datagram: Vec::new(),
             repair: Vec::new(),
@@ -78,6 +83,11 @@ impl Encoder {
     /// [`BLOCK_CLOSE_AFTER`]). After that time the block is closed with fewer packets.
     pub fn close_after(self, close_after: Duration) -> Encoder {
         Encoder { close_after, ..self }
+    }
+
+    /// Seals all datagrams. The sealer must be one of this stream and session.
+    pub fn sealed(self, sealer: Arc<Sealer>) -> Encoder {
+        Encoder { sealer: Some(sealer), ..self }
     }
 
     /// The number that the next payload gets.
@@ -107,11 +117,16 @@ impl Encoder {
         let number = self.next;
         self.next += 1;
         self.last_sent = Some(now);
+        self.clock = (timestamp_us != 0).then_some((now, timestamp_us));
         self.emit(Kind::Data, number, timestamp_us, payload, &mut out);
         if let Some(mut blocks) = self.blocks.take() {
-            let source = SourceShard { flags: 0, timestamp: timestamp_us, payload };
+            // As it was sent: a packet that is rebuilt comes back with its tag.
+            let datagram = std::mem::take(&mut self.datagram);
+            let sent = &datagram[HEADER..datagram.len() - TRAILER];
+            let source = SourceShard { flags: datagram[FLAGS], timestamp: timestamp_us, payload: sent };
             blocks.push(now, number, &source, |first, repair| self.emit_repair(first, repair, &mut out));
             self.blocks = Some(blocks);
+            self.datagram = datagram;
         }
         Ok(number)
     }
@@ -126,7 +141,8 @@ impl Encoder {
         }
         let silent_since = *self.last_sent.get_or_insert(now);
         if now.saturating_duration_since(silent_since) >= HEARTBEAT_INTERVAL {
-            self.emit(Kind::Heartbeat, self.next, 0, &[], &mut out);
+            let time = self.time_at(now);
+            self.emit(Kind::Heartbeat, self.next, time, &[], &mut out);
             self.last_sent = Some(now);
         }
     }
@@ -142,15 +158,28 @@ impl Encoder {
     /// count of repair packets in the session.
     pub fn finish(mut self, mut out: impl FnMut(&[u8])) -> u64 {
         self.close_blocks(&mut out);
+        let time = self.last_sent.map_or(0, |sent| self.time_at(sent));
         for _ in 0..END_REPEATS {
-            self.emit(Kind::End, self.next, 0, &[], &mut out);
+            self.emit(Kind::End, self.next, time, &[], &mut out);
         }
         self.repairs
     }
 
+    /// Timestamp of a heartbeat, or of the end; it rises. Only that of a sealed one matters: by it
+    /// a receiver tells a new one from one that somebody else sends again.
+    fn time_at(&mut self, now: Instant) -> u64 {
+        let Some((at, time)) = self.clock.filter(|_| self.sealer.is_some()) else { return 0 };
+        let later = time + 1 + now.saturating_duration_since(at).as_micros() as u64;
+        self.clock = Some((now, later));
+        later
+    }
+
     /// Maximum payload for this encoder, in bytes.
     pub fn payload_bytes_max(&self) -> usize {
-        if self.blocks.is_some() { Self::PAYLOAD_BYTES_MAX_FEC } else { Self::PAYLOAD_BYTES_MAX }
+        let (fec, sealed) = (self.blocks.is_some(), self.sealer.is_some());
+        let most = if fec { Self::PAYLOAD_BYTES_MAX_FEC } else { Self::PAYLOAD_BYTES_MAX };
+        // A repair packet has its own tag, and the tags of its packets.
+        most - TAG * usize::from(sealed) * (1 + usize::from(fec))
     }
 
     fn check(&self, payload: &[u8]) -> Result<(), EncodeError> {
@@ -185,7 +214,11 @@ impl Encoder {
     ) {
         let Encoder { stream, session, .. } = *self;
         self.datagram.clear();
-        Repr { kind, flags: 0, stream, session, sequence, timestamp, payload }.emit(&mut self.datagram);
+        let repr = Repr { kind, flags: 0, stream, session, sequence, timestamp, payload };
+        match &self.sealer {
+            Some(sealer) => sealer.seal(&repr, &mut self.datagram),
+            None => repr.emit(&mut self.datagram),
+        }
         out(&self.datagram);
     }
 }

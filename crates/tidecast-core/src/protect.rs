@@ -17,7 +17,8 @@ use super::{block::Blocks, encode::Encoder};
 use crate::limits::{BLOCK_CLOSE_AFTER, BLOCK_CLOSE_AFTER_PACED, PROTECTED_FLOWS_MAX, PROTECTED_PACKETS_MAX};
 use tidecast_wire::{
     fec::{native::Fec, rs::Codes},
-    native::{Kind, Packet, RepairRepr, Repr, SourceShard},
+    native::{Kind, Packet, RepairRepr, Repr, SourceShard, TAG},
+    seal::{Keyring, SessionKeys},
 };
 
 /// Result of adding a data packet.
@@ -40,6 +41,8 @@ pub struct Protector {
     flows: HashMap<u32, ProtectedFlow, RandomState>,
     /// Timers for the blocks: one entry for each stream with open ones.
     timers: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// Keys of sealed streams, whose repair packets are sealed as well.
+    keyring: Option<Arc<Keyring>>,
     memory: Vec<u8>,
 }
 
@@ -51,6 +54,8 @@ struct ProtectedFlow {
     next: u64,
     last: Instant,
     scheduled: bool,
+    /// Those of the latest packet, if it is sealed.
+    keys: Option<SessionKeys>,
     blocks: Blocks,
 }
 
@@ -63,14 +68,24 @@ impl ProtectedFlow {
     }
 
     fn close(&mut self, stream: u32, memory: &mut Vec<u8>, mut out: impl FnMut(&[u8])) {
-        let session = self.session;
-        self.blocks.close_all(|first, repair| emit(stream, session, first, repair, memory, &mut out));
+        let (session, keys) = (self.session, self.keys.as_ref());
+        self.blocks.close_all(|first, repair| emit(stream, session, keys, first, repair, memory, &mut out));
+    }
+
+    /// Uses the key that the packet is sealed with.
+    fn follow_key(&mut self, packet: &Packet<'_>, keyring: Option<&Keyring>) {
+        let id = packet.key_id();
+        if self.session != packet.session() || self.keys.as_ref().map(SessionKeys::id) != id {
+            let keys = |id| keyring?.session(id, packet.stream(), packet.session());
+            self.keys = id.and_then(keys);
+        }
     }
 }
 
 fn emit(
     stream: u32,
     session: u32,
+    keys: Option<&SessionKeys>,
     sequence: u64,
     repair: &RepairRepr<'_>,
     memory: &mut Vec<u8>,
@@ -80,7 +95,11 @@ fn emit(
     repair.emit(memory);
     let mut datagram = Vec::new();
     let (kind, flags, timestamp) = (Kind::Repair, 0, 0);
-    Repr { kind, flags, stream, session, sequence, timestamp, payload: memory }.emit(&mut datagram);
+    let repr = Repr { kind, flags, stream, session, sequence, timestamp, payload: memory };
+    match keys {
+        Some(keys) => keys.seal(&repr, false, &mut datagram),
+        None => repr.emit(&mut datagram),
+    }
     out(&datagram);
 }
 
@@ -94,28 +113,38 @@ impl Protector {
             flows_max: (PROTECTED_PACKETS_MAX / packets).clamp(1, PROTECTED_FLOWS_MAX),
             flows: HashMap::default(),
             timers: BinaryHeap::new(),
+            keyring: None,
             memory: Vec::new(),
         }
+    }
+
+    /// Seals the repair packets of sealed streams with the same keys.
+    pub fn sealed(self, keyring: Option<Arc<Keyring>>) -> Protector {
+        Protector { keyring, ..self }
     }
 
     /// Adds a data packet that is being sent; passes repair packets to send after it to `out`.
     pub fn media(&mut self, now: Instant, packet: &Packet<'_>, mut out: impl FnMut(&[u8])) -> Taken {
         let Repr { stream, session, sequence, flags, timestamp, payload, .. } = packet.repr();
-        if payload.len() > Encoder::PAYLOAD_BYTES_MAX_FEC {
+        let tag = packet.key_id().map_or(0, |_| TAG);
+        if payload.len() + tag > Encoder::PAYLOAD_BYTES_MAX_FEC {
             return Taken::TooLong;
         }
         if !self.flows.contains_key(&stream) && !self.admit(stream, session, sequence, now) {
             return Taken::TooManyFlows;
         }
-        let Protector { flows, timers, memory, .. } = self;
+        let Protector { flows, timers, memory, keyring, .. } = self;
         let Some(flow) = flows.get_mut(&stream) else { return Taken::TooManyFlows };
         if (flow.session, flow.next) != (session, sequence) {
             flow.close(stream, memory, &mut out);
-            flow.session = session;
         }
+        flow.follow_key(packet, keyring.as_deref());
+        flow.session = session;
         (flow.next, flow.last) = (sequence + 1, now);
         let source = SourceShard { flags, timestamp, payload };
-        let repair = |first, repair: &RepairRepr<'_>| emit(stream, session, first, repair, memory, &mut out);
+        let keys = flow.keys.as_ref();
+        let repair =
+            |first, repair: &RepairRepr<'_>| emit(stream, session, keys, first, repair, memory, &mut out);
         flow.blocks.push(now, sequence, &source, repair);
         if let Some(at) = flow.deadline().filter(|_| !flow.scheduled) {
             flow.scheduled = true;
@@ -134,7 +163,8 @@ impl Protector {
             blocks = self.flows.remove(&idle).map(|flow| flow.blocks);
         }
         let blocks = blocks.unwrap_or_else(|| Blocks::new(self.fec, Arc::clone(&self.codes)));
-        self.flows.insert(stream, ProtectedFlow { session, next, last: now, scheduled: false, blocks });
+        let (scheduled, keys) = (false, None);
+        self.flows.insert(stream, ProtectedFlow { session, next, last: now, scheduled, keys, blocks });
         true
     }
 
@@ -170,6 +200,8 @@ impl Protector {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use tidecast_wire::seal::{Key, Sealer};
 
     use super::*;
     use crate::clock;
@@ -284,5 +316,34 @@ mod tests {
         assert_eq!(bench.poll().len(), max + 1);
         assert_eq!(bench.send(99, 9, 1), Taken::Added);
         assert_eq!(bench.protector.flows.len(), max);
+    }
+
+    #[test]
+    fn repair_packets_of_a_sealed_stream_are_sealed_with_its_key() {
+        let keys: Vec<Key> = (1..3).map(|id| format!("{id}:{}", "ab".repeat(32)).parse().unwrap()).collect();
+        let keyring = Arc::new(Keyring::new(keys.clone()).unwrap());
+        let mut protector = Protector::new(Fec::new(2, 1, 1).unwrap()).sealed(Some(keyring.clone()));
+        let mut repairs = Vec::new();
+        for number in 0..8 {
+            // The producer changes its key, and later its session.
+            let (key, session) = [(0, 5), (0, 5), (1, 5), (1, 6)][number / 2];
+            let sealer = Sealer::new(&keys[key], 7, session, true).unwrap();
+            let mut datagram = Vec::new();
+            let (kind, flags, sequence, timestamp) = (Kind::Data, 0, number as u64, 1);
+            let repr = Repr { kind, flags, stream: 7, session, sequence, timestamp, payload: b"x" };
+            sealer.seal(&repr, &mut datagram);
+            let packet = Packet::parse(&datagram).unwrap();
+            protector.media(clock::now(), &packet, |repair| repairs.push(repair.to_vec()));
+        }
+        let opened = |datagram: &Vec<u8>| {
+            let packet = Packet::parse(datagram).unwrap();
+            let keys = keyring.session(packet.key_id().unwrap(), 7, packet.session()).unwrap();
+            assert!(keys.open(&packet, datagram, &mut []));
+            (packet.key_id().unwrap(), packet.session(), packet.sequence())
+        };
+        assert_eq!(
+            repairs.iter().map(opened).collect::<Vec<_>>(),
+            [(1, 5, 0), (1, 5, 2), (2, 5, 4), (2, 6, 6)]
+        );
     }
 }

@@ -45,6 +45,7 @@ mod repair;
 mod reports;
 mod retransmission;
 mod rist;
+mod sealed;
 mod settings;
 mod source;
 mod stats;
@@ -70,6 +71,7 @@ pub use reports::Beside;
 use reports::Reports;
 use retransmission::Pace;
 use rist::Rist;
+use sealed::Sealed;
 pub use settings::{DelayError, FecError, HoldError, ReleaseError, RetransmissionError};
 pub use stats::{Counters, LegCounters};
 pub use types::{
@@ -88,6 +90,8 @@ pub struct Relay {
     idle_at: Vec<Instant>,
     /// Keys come from the network, so the hash is seeded at random. Nothing depends on its order.
     by_key: HashMap<FlowKey, u32, RandomState>,
+    /// What is known of the sealed streams, if the channel takes no others.
+    sealed: Option<Box<Sealed>>,
     /// Identifies the format of each source, if the configuration does not name it.
     sources: Option<Box<Sources<Buffer>>>,
     /// Flow of the last datagram; the next one probably belongs to it, too.
@@ -149,6 +153,10 @@ impl Relay {
             free: Vec::new(),
             idle_at: Vec::new(),
             by_key: HashMap::default(),
+            sealed: config
+                .seal
+                .as_ref()
+                .map(|keyring| Box::new(Sealed::new(keyring.clone(), config.legs, config.flows_max))),
             sources: source::sources(&config),
             latest: None,
             lead: None,

@@ -30,6 +30,8 @@ pub const VERSION: u8 = 1;
 pub const HEADER: usize = 28;
 /// Bytes after the payload: the checksum.
 pub const TRAILER: usize = 4;
+/// Position of the flags.
+pub const FLAGS: usize = 3;
 /// Bytes of the tag of a sealed datagram, which is between payload and checksum.
 pub const TAG: usize = 16;
 /// Flag: the packet is a retransmission.
@@ -339,6 +341,23 @@ pub fn data_number(datagram: &[u8]) -> Option<(u32, u64)> {
     is_data.then(|| (u32::from_be_bytes(bytes_at(header, 4)), u64::from_be_bytes(bytes_at(header, 12))))
 }
 
+/// Bytes of the payload in a body of this length, which is everything between header and checksum;
+/// `None` if it has no room for its tag.
+pub fn payload_len(flags: u8, body: usize) -> Option<usize> {
+    body.checked_sub(tag_len(flags))
+}
+
+/// Bytes of the payload if the datagram says that it is encrypted, otherwise 0; nothing is checked.
+pub fn encrypted_len(datagram: &[u8]) -> usize {
+    const BOTH: u8 = SEALED | ENCRYPTED;
+    match datagram.first_chunk::<HEADER>() {
+        Some([_, _, kind, flags, ..]) if kind & 0x0f == Kind::Data as u8 && flags & BOTH == BOTH => {
+            datagram.len().saturating_sub(HEADER + TAG + TRAILER)
+        }
+        _ => 0,
+    }
+}
+
 /// The error for a datagram that is too short; its first bytes decide first.
 #[cold]
 fn refuse_short(bytes: &[u8]) -> NativeError {
@@ -365,7 +384,7 @@ fn check_start(header: &[u8; HEADER]) -> Result<(), NativeError> {
 fn without_tag(flags: u8, body: &[u8]) -> Result<&[u8], NativeError> {
     let truncated =
         NativeError::Truncated { expected: HEADER + TAG + TRAILER, actual: HEADER + body.len() + TRAILER };
-    body.len().checked_sub(tag_len(flags)).map(|len| &body[..len]).ok_or(truncated)
+    payload_len(flags, body.len()).map(|len| &body[..len]).ok_or(truncated)
 }
 
 fn check_payload(kind: Kind, payload: &[u8]) -> Result<(), NativeError> {

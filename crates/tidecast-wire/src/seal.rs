@@ -27,7 +27,7 @@ use std::{fmt, str::FromStr};
 
 use crate::{
     limits::SEAL_KEYS_MAX,
-    native::{self, HEADER, Kind, Packet, RETRANSMISSION, Repr, TAG},
+    native::{self, FLAGS, HEADER, Kind, Packet, RETRANSMISSION, Repr, TAG},
 };
 
 #[cfg(feature = "seal")]
@@ -40,8 +40,6 @@ mod cipher;
 pub const KEY: usize = 32;
 /// The largest id of a key: it has four bits.
 pub const KEY_ID_MAX: u8 = 15;
-/// Position of the flags in a datagram.
-const FLAGS: usize = 3;
 
 /// Why a key cannot be used. No message contains any part of the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -137,7 +137,7 @@ impl Batch {
             timestamp: packet.timestamp,
             arrived,
             followed,
-            datagram: start..self.bytes.len() as u32,
+            datagram: start..start + packet.datagram().len() as u32,
             payload: start + packet.payload.start..start + packet.payload.end,
         };
         self.records.push(Record { flow: flow.clone(), event: Event::Packet(info) });

@@ -70,6 +70,15 @@ pub const REPEATS_MAX: usize = 16;
 /// the network: duplicates come within milliseconds. A path that is longer by half a second
 /// belongs to another leg (which may take as long as the longest hold).
 pub(crate) const REPEAT_AGE: Duration = Duration::from_millis(500);
+/// Maximum gaps that are remembered of a sealed session and leg, so that the numbers in them are
+/// still let in: a burst of losses is one gap, and a hold rarely has as many. 16 KiB.
+pub(crate) const SEALED_GAPS_MAX: usize = 1024;
+/// Maximum repair packets that are remembered of a sealed session, to let each in once: blocks of a
+/// hold, even those of a fast stream. 32 KiB.
+pub(crate) const SEALED_REPAIRS_MAX: usize = 1024;
+/// Numbers below the first one of a sealed session that are let in, because others may have
+/// overtaken them: as many as the smallest reorder window.
+pub(crate) const SEALED_START_NUMBERS: u64 = REORDER_PACKETS_START;
 /// Number of marks from which the age of numbers is determined. They are a quarter of
 /// [`REPEAT_AGE`] apart, so together they reach beyond it.
 pub(crate) const AGE_MARKS: usize = 6;

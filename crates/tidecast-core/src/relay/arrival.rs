@@ -130,6 +130,11 @@ fn range(range: Range<usize>) -> Range<u32> {
     range.start as u32..range.end as u32
 }
 
+/// A native datagram that was parsed already.
+pub(super) fn native(packet: &native::Packet<'_>) -> Result<Arrival, Reject> {
+    native_arrival(packet)
+}
+
 #[inline(always)]
 fn native_arrival(packet: &native::Packet<'_>) -> Result<Arrival, Reject> {
     let (session, number) = (packet.session(), packet.sequence());

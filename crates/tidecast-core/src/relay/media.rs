@@ -14,6 +14,9 @@ impl Relay {
         let leg = self.leg(leg);
         self.legs[usize::from(leg)].bytes += bytes.len() as u64;
         self.others.bytes_received += bytes.len() as u64;
+        if self.sealed.is_some() {
+            return self.sealed_packet(now, leg, source, bytes);
+        }
         let mut arrival = match &mut self.sources {
             None => arrival::arrival(&self.config.format, source, &bytes),
             Some(sources) => match sources.known(now, leg, source, &bytes) {

@@ -210,7 +210,11 @@ impl Recovery {
 }
 
 fn source_shard(packet: &Packet) -> Vec<u8> {
-    let flags = packet.bytes.get(3).copied().unwrap_or(0) & !native::RETRANSMISSION;
+    let datagram = packet.datagram();
+    let flags = datagram.get(3).copied().unwrap_or(0) & !native::RETRANSMISSION;
     let timestamp = packet.timestamp.unwrap_or(0);
-    unpadded(SourceShard { flags, timestamp, payload: packet.payload() })
+    // With the tag of a sealed packet, and the payload as it was sent.
+    let end = datagram.len().saturating_sub(native::TRAILER);
+    let payload = datagram.get(native::HEADER..end).unwrap_or_default();
+    unpadded(SourceShard { flags, timestamp, payload })
 }

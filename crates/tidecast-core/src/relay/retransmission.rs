@@ -149,8 +149,13 @@ pub(super) fn ranges(numbers: &[u64]) -> Vec<Range<u64>> {
 }
 
 /// Native NACKs that request these ascending numbers of a session, each with the count of its
-/// numbers.
-pub(super) fn native_nacks(stream: u32, session: u32, numbers: &[u64]) -> Vec<(u64, Vec<u8>)> {
+/// numbers; `emit` writes them.
+pub(super) fn native_nacks(
+    stream: u32,
+    session: u32,
+    numbers: &[u64],
+    emit: impl Fn(&native::Repr<'_>, &mut Vec<u8>),
+) -> Vec<(u64, Vec<u8>)> {
     let count = |range: &Range<u64>| (range.end - range.start) as u16; // at most as many as are tracked
     let ranges: Vec<(u64, u16)> = ranges(numbers).iter().map(|range| (range.start, count(range))).collect();
     let nack = |ranges: &[(u64, u16)]| {
@@ -159,7 +164,7 @@ pub(super) fn native_nacks(stream: u32, session: u32, numbers: &[u64]) -> Vec<(u
         let (kind, flags, sequence, timestamp) = (native::Kind::Nack, 0, 0, 0);
         let repr = native::Repr { kind, flags, stream, session, sequence, timestamp, payload: &payload };
         let mut bytes = Vec::with_capacity(repr.len());
-        repr.emit(&mut bytes);
+        emit(&repr, &mut bytes);
         (ranges.iter().map(|(_, count)| u64::from(*count)).sum(), bytes)
     };
     ranges.chunks(NACK_RANGES_MAX).map(nack).collect()

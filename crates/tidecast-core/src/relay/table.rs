@@ -30,6 +30,7 @@ impl Relay {
             wanted: &mut self.wanted,
             pace: &mut self.pace,
             drops: &self.drops,
+            sealed: self.sealed.as_deref(),
             now,
         };
         (flow, cx)

@@ -19,7 +19,7 @@ use crate::{
     buffer::Buffer,
     limits::{CHANNEL_BYTES_MAX, FLOW_IDLE, FLOWS_MAX, REORDER_PACKETS_MAX, SHARE_PERCENT},
 };
-use tidecast_wire::{Format, limits::SPAN_NUMBERS_MAX, rtp::PayloadTypes};
+use tidecast_wire::{Format, limits::SPAN_NUMBERS_MAX, rtp::PayloadTypes, seal::Keyring};
 
 /// Settings of one channel's core.
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ pub struct Config {
     pub bytes_max: usize,
     /// A flow that is silent for this long is removed.
     pub flow_idle: Duration,
+    /// The keys of a channel that takes sealed native datagrams alone.
+    pub seal: Option<Arc<Keyring>>,
 }
 
 impl Default for Config {
@@ -70,6 +72,7 @@ impl Default for Config {
             window_max: REORDER_PACKETS_MAX,
             bytes_max: CHANNEL_BYTES_MAX,
             flow_idle: FLOW_IDLE,
+            seal: None,
         }
     }
 }
@@ -383,7 +386,7 @@ impl PacketFormat {
 /// A datagram with what was parsed from it.
 #[derive(Debug)]
 pub struct Packet {
-    /// The whole datagram.
+    /// The whole datagram. If its payload came encrypted, the opened one follows it.
     pub bytes: Buffer,
     /// Range of the payload in `bytes`.
     pub payload: Range<u32>,
@@ -400,6 +403,14 @@ impl Packet {
     #[inline]
     pub fn payload(&self) -> &[u8] {
         &self.bytes[self.payload.start as usize..self.payload.end as usize]
+    }
+
+    /// The datagram as it came, sealed if it was.
+    #[inline]
+    pub fn datagram(&self) -> &[u8] {
+        // Behind the payload of a native datagram there is a checksum, except for an opened one.
+        let opened = self.format == PacketFormat::Native && self.payload.end as usize == self.bytes.len();
+        if opened { &self.bytes[..self.payload.start as usize] } else { &self.bytes }
     }
 }
 

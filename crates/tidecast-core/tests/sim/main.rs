@@ -31,6 +31,7 @@ mod producers;
 mod rates;
 mod residual;
 mod retransmission;
+mod sealed;
 mod st2022;
 mod steps;
 

@@ -18,6 +18,7 @@ use crate::{
         retransmission::{Asking, Due, RequestTerms, RoundTrip, Schedule, native_nacks},
     },
 };
+use tidecast_wire::native;
 
 /// Numbers to request on a RIST leg.
 #[derive(Debug)]
@@ -234,7 +235,11 @@ impl Flow {
         let datagrams = c.media_received + c.repair_received + c.control_received;
         let Some(session) = &mut self.session else { return };
         let Some(asking) = &mut session.asking else { return };
-        for (count, bytes) in native_nacks(stream, session.id, numbers) {
+        let emit = |request: &native::Repr<'_>, out: &mut Vec<u8>| match cx.sealed {
+            Some(sealed) => sealed.emit(request, out),
+            None => request.emit(out),
+        };
+        for (count, bytes) in native_nacks(stream, session.id, numbers, emit) {
             if asking.may_send(bytes.len(), datagrams) && cx.pace.take(cx.now) {
                 self.counters.numbers_requested += count;
                 self.counters.requests_sent += 1;

@@ -18,6 +18,7 @@ use crate::{
         probation::Candidate,
         recovery::Means,
         retransmission::Pace,
+        sealed::Sealed,
     },
 };
 use tidecast_wire::fec::rs::Codes;
@@ -37,6 +38,7 @@ pub(in crate::relay) struct Context<'a> {
     pub(in crate::relay) wanted: &'a mut Vec<Wanted>,
     pub(in crate::relay) pace: &'a mut Pace,
     pub(in crate::relay) drops: &'a Drops,
+    pub(in crate::relay) sealed: Option<&'a Sealed>,
     pub(in crate::relay) now: Instant,
 }
 

@@ -100,7 +100,9 @@ impl Flow {
         }
         let lately = self.alive.is_some_and(|alive| cx.now < alive + SILENCE_MAX);
         let ended = self.session.as_ref().and_then(|session| session.ended_at(arrived.session));
-        if ended.is_some_and(|next| lately && arrived.number < next) {
+        // A sealed session never goes on after a newer one.
+        let over = |next| cx.sealed.is_some() || (lately && arrived.number < next);
+        if ended.is_some_and(over) {
             self.counters.late += 1;
             return cx.spend(arrived.packet);
         }
@@ -258,6 +260,8 @@ impl Flow {
     /// contradicts the session.
     fn given_back(&mut self, entry: &Entry, queued: Queued, lags: bool, cx: &mut Context<'_>) {
         let conflict = matches!(queued, Queued::Other(_));
+        // A sealed session never counts anew.
+        let lags = lags || cx.sealed.is_some();
         match queued {
             Queued::Forward(_) | Queued::Waits | Queued::Replaced(_) => {}
             // A recovered packet that is no longer missing counts only as a repair packet.

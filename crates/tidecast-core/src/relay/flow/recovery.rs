@@ -19,6 +19,9 @@ use tidecast_wire::{
     st2022,
 };
 
+/// Reject reason: repair packets that make no sense, or that give a packet whose tag is wrong.
+const UNUSABLE: &str = "unusable_repair";
+
 impl Session {
     /// Copies what recovery needs of a packet that is about to leave.
     pub(super) fn recovery_copy(&self, arrived: &Numbered, number: u64, window: u64) -> Option<Kept> {
@@ -104,7 +107,7 @@ impl Flow {
 
     pub(super) fn apply(&mut self, findings: Findings<Rebuilt>, cx: &mut Context<'_>) {
         if findings.nonsense > 0 {
-            *cx.rejects.entry("unusable_repair").or_default() += findings.nonsense;
+            *cx.rejects.entry(UNUSABLE).or_default() += findings.nonsense;
         }
         if let Some(span) = findings.span {
             self.hold.saw_block(span, cx.now);
@@ -126,7 +129,13 @@ impl Flow {
         self.set_rebuilding(true);
         for rebuilt in packets {
             let rebuilt = match rebuilt {
-                Rebuilt::Payload(rebuilt) => self.rebuilt_native(&rebuilt, cx.now),
+                Rebuilt::Payload(rebuilt) => {
+                    let native = self.rebuilt_native(&rebuilt, cx);
+                    if native.is_none() {
+                        *cx.rejects.entry(UNUSABLE).or_default() += 1;
+                    }
+                    native
+                }
                 Rebuilt::Datagram(rebuilt) => self.rebuilt_rtp(rebuilt, cx.now),
             };
             if let Some(numbered) = rebuilt {
@@ -164,8 +173,9 @@ impl Flow {
         }
     }
 
-    /// Rebuilds the whole datagram of a native packet, as its producer sent it.
-    fn rebuilt_native(&self, rebuilt: &RebuiltPayload, now: Instant) -> Option<Numbered> {
+    /// Rebuilds the whole datagram of a native packet, as its producer sent it. The tag of a sealed
+    /// one was rebuilt with it, and must be right.
+    fn rebuilt_native(&self, rebuilt: &RebuiltPayload, cx: &Context<'_>) -> Option<Numbered> {
         let session = self.session.as_ref()?.id;
         let FlowKey::Stream(stream) = self.key else {
             unreachable!("only native flows recover native packets")
@@ -181,14 +191,21 @@ impl Flow {
         };
         let mut bytes = Vec::with_capacity(repr.len());
         repr.emit(&mut bytes);
+        let len = native::payload_len(rebuilt.flags, rebuilt.payload.len())?;
+        let content = fingerprint(&rebuilt.payload[..len], rebuilt.timestamp);
+        let mut bytes = Buffer::from(bytes);
+        let payload = match cx.sealed {
+            Some(sealed) => sealed.open_rebuilt(&mut bytes)?,
+            None => native::HEADER as u32..(native::HEADER + len) as u32,
+        };
         let packet = Packet {
-            payload: native::HEADER as u32..(bytes.len() - native::TRAILER) as u32,
-            bytes: Buffer::from(bytes),
+            payload,
+            bytes,
             timestamp: (rebuilt.timestamp != 0).then_some(rebuilt.timestamp),
-            arrived: now,
+            arrived: cx.now,
             format: PacketFormat::Native,
         };
-        self.numbered_again(rebuilt.number, fingerprint(&rebuilt.payload, rebuilt.timestamp), packet)
+        self.numbered_again(rebuilt.number, content, packet)
     }
 
     /// Turns a recovered RTP datagram into a packet.

@@ -50,7 +50,7 @@ proptest! {
         let numbers: Vec<u64> = numbers.into_iter().collect();
         let (asked, _) = on_the_wire(&numbers);
         prop_assert_eq!(asked, numbers.iter().map(|n| *n as u16).collect::<Vec<_>>());
-        let native: Vec<u64> = native_nacks(1, 2, &numbers)
+        let native: Vec<u64> = native_nacks(1, 2, &numbers, |request, out| request.emit(out))
             .iter()
             .flat_map(|(count, bytes)| {
                 let packet = native::Packet::parse(bytes).unwrap();

@@ -49,6 +49,7 @@ fn config(dice: &mut Dice) -> Config {
         window_max: pick(dice, &[1, 2, 64, 300, 8192]),
         bytes_max: pick(dice, &[0, 100, 3000, 20_000, 1 << 20, 64 << 20]),
         flow_idle: Duration::from_millis(pick(dice, &[1, 1500, 300_000])),
+        seal: None,
     }
 }
 
