@@ -16,11 +16,13 @@ use crate::limits::BURST_MAX;
 mod about;
 #[cfg(feature = "probe")]
 mod probe;
+mod token;
 mod tools;
 
 pub use about::{Completions, Config, Man};
 #[cfg(feature = "probe")]
 pub use probe::{Probe, Probed};
+pub use token::{Action as TokenAction, Link as SignedLink, New as NewToken, Token};
 pub use tools::{
     BurstLengths, Demo, Destination, Impair, JitterDistribution, Recv, Send, SendFormat, Source,
 };
@@ -137,6 +139,8 @@ pub enum Command {
     Demo(Demo),
     /// Validate a configuration file, and try it on this machine
     Check(Check),
+    /// Make tokens and signed links for those who may watch, view or operate
+    Token(Token),
     /// Print a configuration file to start from
     Config(Config),
     /// Print what a shell needs to complete command lines

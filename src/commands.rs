@@ -22,6 +22,7 @@ mod send;
 mod serve;
 pub mod service;
 mod shutdown;
+mod token;
 #[cfg_attr(not(feature = "terminal"), path = "commands/no_watch.rs")]
 mod watch;
 mod watchdog;
@@ -107,6 +108,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(&args),
         Command::Relay(args) => relay::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Token(args) => token::run(&args, &mut std::io::stdout().lock()),
         Command::Config(args) => about::config(&args, &mut std::io::stdout().lock()),
         Command::Completions(args) => about::completions(&args, &mut std::io::stdout().lock()),
         Command::Man(args) => manual::run(&args),

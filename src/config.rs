@@ -6,6 +6,7 @@
 //! `docs/configuration.md` is the reference for users. The commands build sockets, relays and
 //! servers from the result.
 
+mod access;
 mod cross;
 mod described;
 mod file;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::shares::Bounds;
+pub use access::{Access, Audit, LinkKey, Role, Roles, Scope, Token};
 pub use described::Described;
 pub use host::Host;
 pub use m3u::{Imported, Shown};
@@ -59,6 +61,8 @@ pub struct Config {
     pub tcp: Option<Tcp>,
     /// The server for UDP subscribers, unless it is off.
     pub udp: Option<Udp>,
+    /// Who may do what.
+    pub access: Access,
     /// Maximum number of clients, in total and per host.
     pub bounds: Bounds,
     /// The channels; their names are unique.
@@ -148,8 +152,6 @@ impl Http {
 pub struct Udp {
     /// Address to listen on.
     pub listen: Endpoint,
-    /// Token that subscribers must send; `None` if there is none.
-    pub token: Option<String>,
     /// Maximum number of subscribers at the same time.
     pub clients_max: usize,
     /// How long a subscription lasts without a renewal.

@@ -5,6 +5,7 @@
 //! bound that several parts share is in the file of the part that would fail first. Conditions
 //! between bounds are asserted beside them, so that a violation fails the build and not a relay.
 
+mod access;
 mod capture;
 mod config;
 mod fec;
@@ -27,6 +28,7 @@ mod subscribe;
 mod tap;
 mod terminal;
 
+pub use access::*;
 pub use capture::*;
 pub use config::*;
 pub use fec::*;

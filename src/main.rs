@@ -23,6 +23,8 @@
     allow(dead_code) // code of disabled features; the complete build finds other dead code
 )]
 
+mod access;
+mod audit;
 mod capture;
 mod channel;
 mod cli;

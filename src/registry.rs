@@ -7,6 +7,7 @@
 pub mod audience;
 mod common;
 mod on_demand;
+mod share;
 mod views;
 
 use std::{
@@ -21,15 +22,14 @@ use std::{
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::RwLock;
-use tokio_util::sync::CancellationToken;
 
-use self::audience::{ByTransport, ByTransportState, Client, ClientState, SubscriberGroup, Transport, Who};
+use self::audience::{ByTransport, ByTransportState, ClientState, Transport};
 use crate::{
     channel::{
         Channel, ChannelSpec, PathSettings,
         carries::Carries,
         state::{ChannelState, LegState, OutputState},
-        tap::{Batch, Begin, Chunk, Piece, Select, TapReader},
+        tap::{Batch, Begin, Chunk, Select, TapReader},
         thread::{PacketThread, Started, ThreadError},
     },
     config,
@@ -39,6 +39,8 @@ use crate::{
 pub use common::{CommonAnswer, Pause};
 pub use on_demand::format_on_demand;
 use on_demand::{ChannelPlace, Entered, OnDemand};
+use share::{Leaving, OnLeaving};
+pub use share::{Share, Subscription};
 use tidecast_core::relay::Fec;
 use tidecast_net::{address::Input, limits::RECEIVE_BUFFER_BYTES};
 use tidecast_wire::Format;
@@ -102,6 +104,8 @@ struct Shared {
     on_demand: OnDemand,
     shares: Shares,
     telemetry: Arc<dyn Telemetry>,
+    /// Who is told when a client leaves.
+    leaving: Arc<Leaving>,
     answers: Answers,
     /// Locked for reading while running and ended channels are added up, and for writing while a
     /// channel ends.
@@ -169,87 +173,6 @@ pub struct ChannelView {
     pub subscribers: ByTransportState,
 }
 
-/// A client's subscription to a channel.
-#[derive(Debug)]
-pub struct Subscription<P: Piece = Chunk> {
-    /// Reader of everything from now on. It ends with the channel.
-    pub reader: TapReader<P>,
-    /// The client's share of the channel; dropping it unsubscribes.
-    pub share: Share,
-}
-
-/// One client's share of a channel. A group on demand is left after its last share is dropped.
-#[derive(Debug)]
-pub struct Share {
-    subscribers: Arc<SubscriberGroup>,
-    client: Arc<Client>,
-    _place: Option<ChannelPlace>,
-}
-
-impl Share {
-    fn new(subscribers: Arc<SubscriberGroup>, place: Option<ChannelPlace>) -> Share {
-        let client = subscribers.joined();
-        Share { subscribers, client, _place: place }
-    }
-
-    /// A share without a channel.
-    #[cfg(test)]
-    pub(crate) fn detached(subscribers: Arc<SubscriberGroup>) -> Share {
-        Share::new(subscribers, None)
-    }
-
-    /// Sets the description of the client.
-    pub fn introduce(&self, who: Who) {
-        self.client.introduce(who);
-    }
-
-    /// Counts packets sent to the client.
-    pub fn sent(&self, packets: u64, bytes: u64) {
-        self.subscribers.sent(&self.client, packets, bytes);
-    }
-
-    /// Counts packets that the client skipped.
-    pub fn lagged(&self, packets: u64) {
-        self.subscribers.lagged(&self.client, packets);
-    }
-
-    /// Counts packets that were queued when the client left.
-    pub fn cut(&self, packets: u64) {
-        self.subscribers.cut(packets);
-    }
-
-    /// Counts that the client was disconnected because it was behind for too long.
-    pub fn cut_off_behind(&self) {
-        self.subscribers.cut_off_behind();
-    }
-
-    /// Counts that the client was disconnected because its stream was silent for too long.
-    pub fn cut_off_idle(&self) {
-        self.subscribers.cut_off_idle();
-    }
-
-    /// Counts that an operator has disconnected the client.
-    pub fn cut_off_by_operator(&self) {
-        self.subscribers.cut_off_by_operator();
-    }
-
-    /// Cancelled when an operator disconnects the client.
-    pub fn disconnection(&self) -> CancellationToken {
-        self.client.disconnection()
-    }
-
-    /// Cancels this token, too, when an operator disconnects the client.
-    pub fn disconnects(&self, connection: &CancellationToken) {
-        self.client.disconnects(connection);
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.subscribers.left(&self.client);
-    }
-}
-
 impl Registry {
     /// Starts the packet threads. Must be called within a tokio runtime.
     ///
@@ -273,10 +196,27 @@ impl Registry {
             on_demand: OnDemand::new(linger),
             shares,
             telemetry,
+            leaving: Arc::default(),
             answers: Answers::default(),
             census: RwLock::new(()),
         });
         Ok(Registry { shared })
+    }
+
+    /// Calls `told` with a channel's name and what one of its clients has received, when a client
+    /// that subscribes from now on leaves. Only the first one counts.
+    pub fn on_leaving(&self, told: OnLeaving) {
+        self.shared.leaving.call(told);
+    }
+
+    fn new_share(
+        &self,
+        name: &str,
+        subscribers: &ByTransport,
+        transport: Transport,
+        place: Option<ChannelPlace>,
+    ) -> Share {
+        Share::new(&self.shared.leaving, name, subscribers, transport, place)
     }
 
     /// The table of places.
@@ -325,7 +265,10 @@ impl Registry {
     ) -> Result<Subscription, RegistryError> {
         let channel = self.configured(name)?;
         let reader = self.shared.tap(channel.thread, name, select, begin).await?;
-        Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
+        Ok(Subscription {
+            reader,
+            share: self.new_share(&channel.name, &channel.subscribers, transport, None),
+        })
     }
 
     /// Subscribes to all records of a configured channel.
@@ -340,7 +283,10 @@ impl Registry {
         let channel = self.configured(name)?;
         let thread = &self.shared.packet_threads[channel.thread];
         let reader = thread.with_channel(name, |channel, _| channel.packet_tap()).await?;
-        Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
+        Ok(Subscription {
+            reader,
+            share: self.new_share(&channel.name, &channel.subscribers, transport, None),
+        })
     }
 
     /// The last value of each flow of a channel, configured or on demand, and a reader of all
@@ -383,7 +329,8 @@ impl Registry {
     /// # Errors
     /// The channel does not exist.
     pub fn share(&self, name: &str, transport: Transport) -> Result<Share, RegistryError> {
-        Ok(Share::new(self.configured(name)?.subscribers.of(transport), None))
+        let channel = self.configured(name)?;
+        Ok(self.new_share(&channel.name, &channel.subscribers, transport, None))
     }
 
     /// Subscribes to a group on demand: the first client joins it, and it is left a while after
@@ -402,7 +349,10 @@ impl Registry {
     ) -> Result<Subscription, RegistryError> {
         let Entered { entry, thread, place } = on_demand::enter(&self.shared, input, joining, caller).await?;
         let reader = self.shared.tap(thread, &entry.name, select, begin).await?;
-        Ok(Subscription { reader, share: Share::new(entry.subscribers.of(transport), Some(place)) })
+        Ok(Subscription {
+            reader,
+            share: self.new_share(&entry.name, &entry.subscribers, transport, Some(place)),
+        })
     }
 
     /// A subscriber's share of a group on demand, and the name of its channel, which can be
@@ -418,7 +368,7 @@ impl Registry {
         caller: Caller,
     ) -> Result<(String, Share), RegistryError> {
         let Entered { entry, place, .. } = on_demand::enter(&self.shared, input, joining, caller).await?;
-        let share = Share::new(entry.subscribers.of(transport), Some(place));
+        let share = self.new_share(&entry.name, &entry.subscribers, transport, Some(place));
         Ok((entry.name.clone(), share))
     }
 

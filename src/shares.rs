@@ -90,7 +90,7 @@ impl Resource {
 }
 
 /// Owner of a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Caller {
     /// This host itself: it has no share, but reserved places.
     Own,

@@ -1,12 +1,13 @@
 /* A complete subscriber of a relay's stream over UDP, in C99 with POSIX sockets.
  *
  *     cc -std=c99 -O2 -o subscriber subscriber.c
- *     ./subscriber ADDRESS PORT NAME [COUNT [TOKEN]]
+ *     ./subscriber ADDRESS PORT NAME [COUNT]
  *     ./subscriber 127.0.0.1 4023 main 20
  *
  * Asks the relay at this IPv4 address for the stream, renews, asks again after a restart of the relay, and writes each
  * datagram as a line of hexadecimal digits; ends after COUNT of them (default: never) or at Ctrl-C, and says so to the
- * relay. The exchange is described in docs/udp-subscribe.md. */
+ * relay. It presents no token; subscriber.py shows how one is proved. The exchange is described in
+ * docs/udp-subscribe.md. */
 #define _POSIX_C_SOURCE 200809L
 #define _DEFAULT_SOURCE 1
 
@@ -28,7 +29,7 @@ static const char MAGIC[8] = { 't', 'i', 'd', 'e', 's', 'u', 'b', '1' };
 
 struct subscriber {
     int fd;
-    const char *name, *token;
+    const char *name;
     uint8_t nonce[8], cookie[16];
     int64_t lease_ends_ms; /* 0: not subscribed */
     int64_t due_ms;        /* when to send something next */
@@ -51,17 +52,15 @@ static int64_t now_ms(void)
 
 static void send_request(struct subscriber *s, uint8_t kind)
 {
-    uint8_t request[NAME_AT + 2 * TEXT_BYTES_MAX] = { 0 };
-    size_t name = strlen(s->name), token = strlen(s->token);
+    uint8_t request[NAME_AT + TEXT_BYTES_MAX] = { 0 };
+    size_t name = strlen(s->name);
     memcpy(request, MAGIC, sizeof MAGIC);
     request[8] = kind;
     request[10] = (uint8_t)name;
-    request[11] = (uint8_t)token;
     memcpy(request + 16, s->nonce, sizeof s->nonce);
     memcpy(request + 24, s->cookie, sizeof s->cookie);
     memcpy(request + NAME_AT, s->name, name);
-    memcpy(request + NAME_AT + name, s->token, token);
-    size_t length = NAME_AT + name + token;
+    size_t length = NAME_AT + name;
     /* One that cannot be sent is like one that is lost: it is sent again. */
     if (send(s->fd, request, length < REQUEST_BYTES_MIN ? REQUEST_BYTES_MIN : length, 0) < 0)
         usleep(100000);
@@ -88,7 +87,7 @@ static unsigned u16_at(const uint8_t *bytes)
 
 static void take_answer(struct subscriber *s, const uint8_t *answer)
 {
-    static const char *const reasons[] = { "", "there is no such stream", "another token is expected",
+    static const char *const reasons[] = { "", "there is no such stream", "a token is expected",
                                            "there are too many subscribers" };
     if (memcmp(answer + 16, s->nonce, sizeof s->nonce) != 0)
         return;
@@ -154,8 +153,8 @@ static void receive(struct subscriber *s, long count)
 
 int main(int argc, char **argv)
 {
-    if (argc < 4 || argc > 6) {
-        fprintf(stderr, "usage: %s ADDRESS PORT NAME [COUNT [TOKEN]]\n", argv[0]);
+    if (argc < 4 || argc > 5) {
+        fprintf(stderr, "usage: %s ADDRESS PORT NAME [COUNT]\n", argv[0]);
         return 2;
     }
     struct sockaddr_in relay = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2])) };
@@ -163,9 +162,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s: expected an IPv4 address\n", argv[1]);
         return 2;
     }
-    struct subscriber s = { .name = argv[3], .token = argc > 5 ? argv[5] : "", .due_ms = now_ms() };
-    if (strlen(s.name) > TEXT_BYTES_MAX || strlen(s.token) > TEXT_BYTES_MAX) {
-        fprintf(stderr, "expected a name and a token of at most %d bytes\n", TEXT_BYTES_MAX);
+    struct subscriber s = { .name = argv[3], .due_ms = now_ms() };
+    if (strlen(s.name) > TEXT_BYTES_MAX) {
+        fprintf(stderr, "expected a name of at most %d bytes\n", TEXT_BYTES_MAX);
         return 2;
     }
     s.fd = socket(AF_INET, SOCK_DGRAM, 0);

@@ -9,6 +9,8 @@ hexadecimal digits; ends after COUNT of them (default: never) or at Ctrl-C, and 
 The exchange is described in docs/udp-subscribe.md.
 """
 
+import hashlib
+import hmac
 import os
 import signal
 import socket
@@ -28,14 +30,23 @@ class Subscriber:
         family = socket.AF_INET6 if ":" in relay[0] else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.connect(relay)  # only the relay's datagrams come in
-        self.name, self.token = name.encode(), token.encode()
+        self.name = name.encode()
+        self.key = hashlib.sha256(token.encode()).digest() if token else None
         self.nonce, self.cookie = os.urandom(8), bytes(16)
         self.lease_ends = None  # subscribed while this lies ahead
         self.due = time.monotonic()  # when to send something next
 
+    def _proof(self, kind):
+        """Proves that this subscriber knows the token, which is not sent."""
+        if self.key is None:
+            return b""
+        said = b"tidecast lease 1" + bytes([kind]) + self.nonce + self.cookie + self.name
+        return hashlib.sha256(self.key).digest()[:8] + hmac.digest(self.key, said, "sha256")
+
     def _send(self, kind):
-        head = MAGIC + struct.pack(">BBBB4x", kind, 0, len(self.name), len(self.token))
-        request = head + self.nonce + self.cookie + self.name + self.token
+        proof = self._proof(kind)
+        head = MAGIC + struct.pack(">BBBB4x", kind, 0, len(self.name), len(proof))
+        request = head + self.nonce + self.cookie + self.name + proof
         try:
             self.socket.send(request.ljust(REQUEST_BYTES_MIN, b"\0"))
         except OSError:

@@ -11,7 +11,8 @@ use std::path::Path;
 
 use super::Failure;
 use crate::cli;
-use crate::config::{Channel, Config, Fec, Http, Release, Retransmission};
+use crate::config::{Access, Channel, Config, Fec, Http, Release, Retransmission, Role};
+use crate::words;
 use folder::Sandbox;
 use machine::Mark;
 use tidecast_net::address::Scheme;
@@ -31,9 +32,9 @@ pub(super) fn run(args: &cli::Check, out: &mut impl Write) -> Result<(), Failure
     }
     text.push_str(&config.http.as_ref().map_or("http: off".to_owned(), http_line));
     if let Some(udp) = &config.udp {
-        let token = if udp.token.is_some() { "with a token" } else { "open to all" };
-        let _ = write!(text, "\nudp subscribers: {}, {token}", udp.listen); // a String takes all
+        let _ = write!(text, "\nudp subscribers: {}", udp.listen); // a String takes all
     }
+    let _ = write!(text, "\n{}", access_line(&config.access)); // a String takes all
     writeln!(out, "{text}\n{}: ok", args.file().display()).map_err(Failure::output)?;
     if args.no_machine { Ok(()) } else { on_this_machine(&config, args.file(), out) }
 }
@@ -52,6 +53,21 @@ fn on_this_machine(config: &Config, file: &Path, out: &mut impl Write) -> Result
         many => format!("{many} things do not work on this machine: see the lines marked FAIL"),
     };
     Err(anyhow::anyhow!(what).into())
+}
+
+/// `access: 3 tokens, signed links, without a token: watch`, or who may do what without rules
+fn access_line(access: &Access) -> String {
+    if !access.has_rules() {
+        return "access: open to all who reach it".to_owned();
+    }
+    let mut parts = vec![words::count(access.tokens.len() as u64, "token")];
+    parts.extend(access.link_key.is_some().then(|| "signed links".to_owned()));
+    if let Some(roles) = access.anonymous.filter(|roles| !roles.is_empty()) {
+        let roles: Vec<&str> =
+            Role::ALL.into_iter().filter(|role| roles.has(*role)).map(Role::as_str).collect();
+        parts.push(format!("without a token: {}", roles.join(", ")));
+    }
+    format!("access: {}", parts.join(", "))
 }
 
 fn channel_line(channel: &Channel) -> String {
@@ -129,6 +145,7 @@ channel camera-1: rtp://@239.1.1.1:5000?if=eth1 + rtp://@239.1.2.1:5000?if=eth2 
 rtp://239.2.2.2:5000?ttl=4; format rtp, hold auto (20ms to 500ms)
 channel weather: udp://@239.3.3.3:7000; format auto, hold 80ms
 http: 127.0.0.1:8080, on demand: 239.0.0.0/8 via eth1
+access: open to all who reach it
 relay.toml: ok
 ";
         assert_eq!(check(text).unwrap(), expected);

@@ -17,6 +17,8 @@ use super::{
     watchdog,
 };
 use crate::{
+    access::Access,
+    audit::AuditLog,
     channel::{PathSettings, state::ChannelState, thread::Started},
     cli,
     config::{self, Config},
@@ -25,7 +27,7 @@ use crate::{
     observe::Observer,
     registry::{self, Registry},
     serve::{
-        http::Server,
+        http::{Rules, Server},
         push::Hubs,
         record::{self, Recorder},
         sap::Announcer,
@@ -106,10 +108,18 @@ impl Service {
         let last_values = server.is_some() || programs.is_some();
         let settings =
             PathSettings { tick: config.tick, burst: config.burst, chunk, last_values, start_bytes_max };
+        warn_if_open(config);
+        let audit = open_audit(config)?;
+        let control = config.http.as_ref().is_some_and(|http| http.control);
+        let access = Access::new(config.access.clone(), control);
         let metrics = Arc::new(Metrics::new());
         let registry =
             Registry::start(config.threads, settings, linger, Shares::new(config.bounds), metrics.clone())
                 .context("cannot start the packet path")?;
+        if audit.is_on() {
+            let audit = audit.clone();
+            registry.on_leaving(Box::new(move |channel, client| audit.watched(channel, client)));
+        }
         let (mut waiting, mut recorders) = (Vec::new(), Vec::new());
         for channel in &config.channels {
             match start_channel(&registry, channel).await {
@@ -131,22 +141,28 @@ impl Service {
         let admin = server.as_ref().and_then(Server::admin);
         let http = server.map(|server| {
             let (registry, observer) = (registry.clone(), observer.clone());
+            let (access, audit) = (access.clone(), audit.clone());
             let (hubs, exporter) = (hubs.clone(), exporter.clone());
             let address = server.address();
             Listener {
                 address,
-                task: Task::start(|stop| server.run(registry, observer, hubs, exporter, stop)),
+                task: Task::start(|stop| {
+                    server.run(registry, Rules { access, audit }, observer, hubs, exporter, stop)
+                }),
             }
         });
         let tcp = programs.map(|server| {
             let address = server.address();
-            Listener { address, task: Task::start(|stop| server.run(registry.clone(), hubs, stop)) }
+            Listener {
+                address,
+                task: Task::start(|stop| server.run(registry.clone(), access.clone(), audit, hubs, stop)),
+            }
         });
         let udp = subscribers.map(|server| {
             let address = server.address();
             Listener {
                 address,
-                task: Task::start(|stop| server.run(registry.clone(), metrics.clone(), stop)),
+                task: Task::start(|stop| server.run(registry.clone(), access, metrics.clone(), stop)),
             }
         });
         let channels = config.channels.len();
@@ -243,6 +259,46 @@ impl Service {
         }
         states
     }
+}
+
+/// Warns of servers that other hosts reach, where nothing says who may do what.
+fn warn_if_open(config: &Config) {
+    if config.access.has_rules() {
+        return;
+    }
+    let http = config.http.as_ref();
+    let control = if http.is_some_and(|http| http.control) { ", disconnects clients" } else { "" };
+    let what = match http.is_some_and(|http| http.admin.is_some()) {
+        true => "watches all streams".to_owned(),
+        false => format!("watches all streams, sees the page, the API and the metrics{control}"),
+    };
+    let servers = [
+        (http.map(|http| &http.listen), what),
+        (
+            http.and_then(|http| http.admin.as_ref()),
+            format!("sees the page, the API and the metrics{control}"),
+        ),
+        (config.tcp.as_ref().map(|tcp| &tcp.listen), "watches all streams".to_owned()),
+        (config.udp.as_ref().map(|udp| &udp.listen), "watches all streams".to_owned()),
+    ];
+    for (listen, what) in servers {
+        if let Some(listen) = listen.filter(|listen| !listen.address().ip().is_loopback()) {
+            tracing::warn!(
+                "who reaches {listen} {what}: expected a [[token]], or a firewall that keeps others out (docs/security.md)"
+            );
+        }
+    }
+}
+
+fn open_audit(config: &Config) -> anyhow::Result<AuditLog> {
+    let target = config.access.audit.as_ref();
+    AuditLog::open(target).with_context(|| match target {
+        Some(config::Audit::File(path)) => format!(
+            "cannot open the audit log {}, expected a file in a folder that the relay may write (audit in [access])",
+            path.display()
+        ),
+        _ => "cannot open the audit log".to_owned(),
+    })
 }
 
 /// Starts a channel and its recordings.

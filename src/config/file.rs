@@ -10,7 +10,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
-use super::raw::{Field, Raw, RawChannel, RawHttp, RawShares, RawTcp, RawUdp, SettingPlace, Value};
+use super::raw::{
+    Field, Raw, RawAccess, RawChannel, RawHttp, RawShares, RawTcp, RawToken, RawUdp, SettingPlace, Value,
+};
 
 /// Maximum characters of the file that an error quotes.
 const SNIPPET_CHARS_MAX: usize = 40;
@@ -36,6 +38,8 @@ pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Raw {
         tcp: top.table("tcp", &mut file).map(|table| tcp(table, &mut file)).unwrap_or_default(),
         udp: top.table("udp", &mut file).map(|table| udp(table, &mut file)).unwrap_or_default(),
         shares: top.table("shares", &mut file).map(|table| shares(table, &mut file)).unwrap_or_default(),
+        access: top.table("access", &mut file).map(|table| access(table, &mut file)).unwrap_or_default(),
+        tokens: top.tables("token", &mut file).into_iter().map(|table| token(table, &mut file)).collect(),
         channels: top
             .tables("channel", &mut file)
             .into_iter()
@@ -82,7 +86,6 @@ fn tcp(mut table: Table<'_>, file: &mut File<'_>) -> RawTcp {
 fn udp(mut table: Table<'_>, file: &mut File<'_>) -> RawUdp {
     let raw = RawUdp {
         listen: table.value("listen", file),
-        token: table.value("token", file),
         clients_max: table.value("clients_max", file),
         lease: table.value("lease", file),
     };
@@ -99,6 +102,31 @@ fn shares(mut table: Table<'_>, file: &mut File<'_>) -> RawShares {
         tcp: table.value("tcp", file),
         udp: table.value("udp", file),
         flows: table.value("flows", file),
+    };
+    table.finish(file);
+    raw
+}
+
+fn access(mut table: Table<'_>, file: &mut File<'_>) -> RawAccess {
+    let raw = RawAccess {
+        anonymous: table.values("anonymous", file),
+        link_key: table.value("link_key", file),
+        link_valid: table.value("link_valid", file),
+        audit: table.value("audit", file),
+    };
+    table.finish(file);
+    raw
+}
+
+fn token(mut table: Table<'_>, file: &mut File<'_>) -> RawToken {
+    let raw = RawToken {
+        place: table.place(None, None),
+        name: table.value("name", file),
+        sha256: table.value("sha256", file),
+        roles: table.values("roles", file),
+        channels: table.values("channels", file),
+        groups: table.values("groups", file),
+        expires: table.value("expires", file),
     };
     table.finish(file);
     raw

@@ -118,14 +118,25 @@ impl Imported {
         &self.head
     }
 
-    /// Writes its entries, with groups rewritten to this server.
-    pub fn write(&self, server: &str, out: &mut String) {
+    /// Writes its entries. `address`: of a group at this server; without one, its entry is left
+    /// out, with the lines that describe it.
+    pub fn write(&self, address: impl Fn(&Input) -> Option<String>, out: &mut String) {
+        let mut begun = Vec::new();
         for line in &self.lines {
-            let _ = match line {
-                Line::Text(text) => writeln!(out, "{text}"),
-                Line::Group(input) => writeln!(out, "{server}{}", udpxy::path(input)),
-            }; // writing to a String cannot fail
+            let address = match line {
+                Line::Text(text) if text.starts_with('#') => {
+                    begun.push(text.as_str());
+                    continue;
+                }
+                Line::Text(text) => Some(text.clone()),
+                Line::Group(input) => address(input),
+            };
+            for text in begun.drain(..).filter(|_| address.is_some()).chain(address.as_deref()) {
+                out.push_str(text);
+                out.push('\n');
+            }
         }
+        begun.iter().for_each(|text| *out += &format!("{text}\n"));
     }
 }
 
@@ -159,7 +170,7 @@ mod tests {
             "#EXTM3U url-tvg=\"http://epg.example/guide.xml.gz\" x-tvg-url=\"http://epg.example/2.xml\""
         );
         let mut out = String::new();
-        imported.write("http://relay:8080", &mut out);
+        imported.write(|input| Some(format!("http://relay:8080{}", udpxy::path(input))), &mut out);
         let expected = "#EXTINF:-1 tvg-id=\"news\" tvg-logo=\"http://logos.example/n.png\" group-title=\"Info\",News, 24 h\n\
                         #EXTVLCOPT:network-caching=1000\n\
                         http://relay:8080/udp/239.1.1.1:5000\n\
@@ -169,6 +180,14 @@ mod tests {
                         #EXTINF:-1,Other\nhttp://elsewhere.example/live.ts\n";
         assert_eq!(out, expected);
         assert_eq!(imported.groups().count(), 3);
+        let mut out = String::new();
+        imported.write(
+            |input| (input.group == "232.1.1.1".parse::<std::net::IpAddr>().unwrap()).then(|| "X".to_owned()),
+            &mut out,
+        );
+        let expected = "#EXTINF:-1,Sport\nX\n#EXTINF:-1,Host\nudp://@10.0.0.9:5000\n\
+                        #EXTINF:-1,Other\nhttp://elsewhere.example/live.ts\n";
+        assert_eq!(out, expected, "without those that may not be watched");
         assert_eq!(Imported::parse("http://x/\n").head(), "#EXTM3U");
     }
 

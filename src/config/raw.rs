@@ -64,6 +64,8 @@ pub(crate) struct Raw {
     pub(crate) tcp: RawTcp,
     pub(crate) udp: RawUdp,
     pub(crate) shares: RawShares,
+    pub(crate) access: RawAccess,
+    pub(crate) tokens: Vec<RawToken>,
     pub(crate) channels: Vec<RawChannel>,
 }
 
@@ -103,7 +105,6 @@ pub(crate) struct RawTcp {
 #[derive(Debug, Default)]
 pub(crate) struct RawUdp {
     pub(crate) listen: Option<Field>,
-    pub(crate) token: Option<Field>,
     pub(crate) clients_max: Option<Field>,
     pub(crate) lease: Option<Field>,
 }
@@ -118,6 +119,28 @@ pub(crate) struct RawShares {
     pub(crate) tcp: Option<Field>,
     pub(crate) udp: Option<Field>,
     pub(crate) flows: Option<Field>,
+}
+
+/// `[access]`
+#[derive(Debug, Default)]
+pub(crate) struct RawAccess {
+    pub(crate) anonymous: Option<Vec<Field>>,
+    pub(crate) link_key: Option<Field>,
+    pub(crate) link_valid: Option<Field>,
+    pub(crate) audit: Option<Field>,
+}
+
+/// One `[[token]]`
+#[derive(Debug)]
+pub(crate) struct RawToken {
+    /// The place to report for keys of this token that are absent.
+    pub(crate) place: SettingPlace,
+    pub(crate) name: Option<Field>,
+    pub(crate) sha256: Option<Field>,
+    pub(crate) roles: Option<Vec<Field>>,
+    pub(crate) channels: Option<Vec<Field>>,
+    pub(crate) groups: Option<Vec<Field>>,
+    pub(crate) expires: Option<Field>,
 }
 
 /// One `[[channel]]`

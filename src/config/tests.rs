@@ -1,6 +1,7 @@
 //! Tests of every key, every error, and the examples of the reference; this file tests valid
 //! values, including defaults.
 
+mod access;
 mod channels;
 mod described;
 mod flags;
@@ -138,7 +139,6 @@ fn every_key_arrives() {
         rejoin = "30s"
         [udp]
         listen = "[::]:4023"
-        token = "secret"
         clients_max = 5
         lease = "1m"
         [[channel]]
@@ -186,7 +186,7 @@ fn every_key_arrives() {
         assert_eq!(http.allows(group.parse().unwrap()), allowed, "{group}");
     }
     let udp = config.udp.unwrap();
-    assert_eq!((udp.listen, udp.token.as_deref()), ("[::]:4023".parse().unwrap(), Some("secret")));
+    assert_eq!(udp.listen, "[::]:4023".parse().unwrap());
     assert_eq!((udp.clients_max, udp.lease), (5, Duration::from_secs(60)));
     let [a, b] = &config.channels[..] else { panic!("{:?}", config.channels) };
     assert_eq!(a.format, Format::Rtp, "an rtp:// leg says so");

@@ -3,6 +3,8 @@
 //! An invalid value is reported and replaced by its default, so that one run finds every problem.
 //! Rules that involve several keys or channels are in [`super::cross`].
 
+mod access;
+
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -16,8 +18,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::problem::Problem;
 use super::raw::{Field, Raw, RawChannel, RawHttp, RawShares, RawTcp, RawUdp, Value};
 use super::{
-    Channel, Config, Delay, Described, Fec, Hold, Http, Imported, Leg, Limits, Release, Retransmission,
-    Shown, Tcp, Udp, cross, m3u, reports,
+    Access, Channel, Config, Delay, Described, Fec, Hold, Http, Imported, Leg, Limits, Release,
+    Retransmission, Shown, Tcp, Udp, cross, m3u, reports,
 };
 use crate::limits::{
     BASE_BYTES_MAX, BURST, BURST_MAX, CHANNEL_BYTES_CONFIG_MAX, CHANNEL_BYTES_CONFIG_MIN, CHANNEL_NUMBER_MAX,
@@ -33,7 +35,7 @@ use tidecast_core::limits::{
     CHANNEL_BYTES_MAX, FLOW_IDLE, FLOWS_MAX, HOLD_CONFIG_MAX, REORDER_PACKETS_MAX, SHARE_PERCENT,
 };
 use tidecast_net::address::{Endpoint, Output, Recording, Scheme, Target, listen};
-use tidecast_net::limits::{CHANNEL_NAME_BYTES_MAX, UDP_TOKEN_BYTES_MAX};
+use tidecast_net::limits::CHANNEL_NAME_BYTES_MAX;
 use tidecast_net::units;
 use tidecast_wire::{Format, rtp::payload_types::Rtpmap};
 
@@ -50,6 +52,7 @@ pub(super) fn validate(raw: &Raw, base: Option<&Path>, problems: &mut Vec<Proble
         http: check.http(&raw.http),
         tcp: check.tcp(&raw.tcp),
         udp: check.udp(&raw.udp),
+        access: Access::default(),
         bounds: check.shares(&raw.shares),
         channels: raw.channels.iter().map(|raw| check.channel(raw, tick, flows_share)).collect(),
     };
@@ -58,6 +61,7 @@ pub(super) fn validate(raw: &Raw, base: Option<&Path>, problems: &mut Vec<Proble
     config.bounds.set_max(Resource::Connections, http + CONNECTIONS_EXTRA);
     config.bounds.set_max(Resource::Tcp, config.tcp.as_ref().map_or(0, |tcp| tcp.clients_max));
     config.bounds.set_max(Resource::Udp, config.udp.as_ref().map_or(0, |udp| udp.clients_max));
+    config.access = check.access(&raw.access, &raw.tokens, &config.channels);
     cross::validate(raw, &config, check.problems);
     reports::place(&mut config.channels);
     config
@@ -172,15 +176,14 @@ impl Check<'_> {
     fn udp(&mut self, raw: &RawUdp) -> Option<Udp> {
         let listen = self
             .value(&raw.listen, None, |value| listen::listen(text(value, "0.0.0.0:4023")?).map_err(display));
-        for field in [&raw.token, &raw.clients_max, &raw.lease].into_iter().flatten() {
+        for field in [&raw.clients_max, &raw.lease].into_iter().flatten() {
             if raw.listen.is_none() {
                 self.problems.push(Problem::of_field(field, "expected only with udp.listen, or --udp"));
             }
         }
-        let token = self.value(&raw.token, None, |value| token(value).map(Some));
         let clients_max = self.count(&raw.clients_max, UDP_CLIENTS, 1..=UDP_CLIENTS_MAX);
         let lease = self.time(&raw.lease, UDP_LEASE, UDP_LEASE_MIN..=UDP_LEASE_MAX);
-        listen.map(|listen| Udp { listen, token, clients_max, lease })
+        listen.map(|listen| Udp { listen, clients_max, lease })
     }
 
     /// Returns the share of one host, in percent.
@@ -458,14 +461,6 @@ fn bytes(value: &Value, range: RangeInclusive<usize>) -> Result<usize, String> {
         let (min, max) = (units::display_bytes(*range.start()), units::display_bytes(*range.end()));
         format!("expected a number of bytes from {min} to {max}, such as \"8MiB\"")
     })
-}
-
-/// Parses the token of subscribers, which must fit into a URL and a request.
-fn token(value: &Value) -> Result<String, String> {
-    match value {
-        Value::Text(token) if (1..=UDP_TOKEN_BYTES_MAX).contains(&token.len()) => Ok(token.clone()),
-        _ => Err(format!("expected text of 1 to {UDP_TOKEN_BYTES_MAX} bytes")),
-    }
 }
 
 /// Parses a name that is used unescaped in URLs, metrics and tables.

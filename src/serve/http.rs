@@ -13,6 +13,7 @@
 //! [`crate::registry`]. One task per tap (`feeder`) writes them to all of its clients (`player`).
 //! Each client has bounded memory and never delays other clients or the packet path.
 
+mod access;
 mod answers;
 mod api;
 mod app;
@@ -26,6 +27,7 @@ pub(in crate::serve) mod group;
 mod handover;
 mod host;
 mod live;
+mod login;
 mod openapi;
 #[cfg_attr(not(feature = "page"), path = "http/no_page.rs")]
 mod page;
@@ -65,6 +67,8 @@ use super::{
     push::Hubs,
 };
 use crate::{
+    access::Access,
+    audit::AuditLog,
     config,
     limits::{ACCEPT_PAUSE, REFUSAL_LINGER, REFUSALS_AT_ONCE, REQUEST_HEAD_BYTES_MAX},
     metrics::Exporter,
@@ -77,6 +81,15 @@ use connection::serve;
 use reserve::Reserve;
 use tidecast_net::{clock, log_limiter::LogLimiter};
 use via::Door;
+
+/// Who may do what, and where it is written down.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Who may do what.
+    pub access: Access,
+    /// What they did.
+    pub audit: AuditLog,
+}
 
 /// A server that listens, but answers only in [`Server::run`].
 #[derive(Debug)]
@@ -118,13 +131,15 @@ impl Server {
     pub async fn run(
         self,
         registry: Registry,
+        rules: Rules,
         observer: Observer,
         hubs: Arc<Hubs>,
         metrics: Exporter,
         stop: CancellationToken,
     ) {
         tokio::task::spawn_blocking(page::compress);
-        let service = Arc::new(Shared::new(self.config, registry, observer, hubs, metrics, stop.clone()));
+        let service =
+            Arc::new(Shared::new(self.config, registry, rules, observer, hubs, metrics, stop.clone()));
         let (connections, refusals) = (TaskTracker::new(), TaskTracker::new());
         let mut trouble = LogLimiter::default();
         let mut reserve =

@@ -17,6 +17,8 @@ use super::{
     push::Hubs,
 };
 use crate::{
+    access::Access,
+    audit::AuditLog,
     config,
     limits::ACCEPT_PAUSE,
     registry::Registry,
@@ -37,6 +39,8 @@ pub struct Server {
 #[derive(Debug)]
 struct Shared {
     registry: Registry,
+    access: Access,
+    audit: AuditLog,
     hubs: Arc<Hubs>,
     /// The allowed groups on demand, if any.
     on_demand: Option<config::Http>,
@@ -64,8 +68,15 @@ impl Server {
     /// last client has received its last byte. A connection ends when all its subscriptions have
     /// ended.
     /// `hubs`: sends messages to programs.
-    pub async fn run(self, registry: Registry, hubs: Arc<Hubs>, stop: CancellationToken) {
-        let shared = Arc::new(Shared { hubs, registry, on_demand: self.on_demand });
+    pub async fn run(
+        self,
+        registry: Registry,
+        access: Access,
+        audit: AuditLog,
+        hubs: Arc<Hubs>,
+        stop: CancellationToken,
+    ) {
+        let shared = Arc::new(Shared { hubs, access, audit, registry, on_demand: self.on_demand });
         let shares = shared.registry.shares().clone();
         let connections = TaskTracker::new();
         let mut trouble = LogLimiter::default();

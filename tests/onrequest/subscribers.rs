@@ -23,7 +23,7 @@ use crate::{
 };
 
 fn request(ask: Ask, cookie: [u8; 16], name: &str) -> Vec<u8> {
-    Request { ask, nonce: [7; 8], cookie, name, token: b"" }.emit()
+    Request { ask, nonce: [7; 8], cookie, name, proof: b"" }.emit()
 }
 
 /// Returns all datagrams that arrive until the timeout.
@@ -255,14 +255,17 @@ fn numbers_until_silent(socket: &UdpSocket) -> BTreeSet<u64> {
         .collect()
 }
 
+/// SHA-256 of `secret`.
+const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+
 #[test]
 fn refusals_say_why() {
     let folder = tempfile::tempdir().expect("folder");
     let config = folder.path().join("relay.toml");
     let (group, port, udp) = (crate::group(), crate::free_port(), crate::free_port());
     let text = format!(
-        "[http]\nlisten = \"127.0.0.1:0\"\n[udp]\nlisten = \"127.0.0.1:{udp}\"\ntoken = \"secret\"\nclients_max = 1\n\
-         [[channel]]\nname = \"cam\"\ninput = \"udp://@{group}:{port}?if=127.0.0.1\"\n"
+        "[http]\nlisten = \"127.0.0.1:0\"\n[udp]\nlisten = \"127.0.0.1:{udp}\"\nclients_max = 1\n\
+         [[token]]\nname = \"t\"\nsha256 = \"{SECRET}\"\n[[channel]]\nname = \"cam\"\ninput = \"udp://@{group}:{port}?if=127.0.0.1\"\n"
     );
     std::fs::write(&config, text).expect("write");
     let mut running = Running::tidecast(["serve", "-c", config.to_str().expect("UTF-8")]);

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use tidecast_wire::subscribe::{self, Answer, Ask, Cookie, Nonce, Refusal, Request, Verdict};
+use tidecast_wire::subscribe::{self, Answer, Ask, Cookie, Nonce, Refusal, Request, TokenDigest, Verdict};
 
 /// How long a subscriber waits for an answer.
 pub const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -11,7 +11,8 @@ pub const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// One subscription.
 pub struct Subscriber {
     name: String,
-    token: String,
+    /// Of its token, if it has one.
+    token: Option<TokenDigest>,
     fresh: Box<dyn FnMut() -> Nonce + Send>,
     nonce: Nonce,
     state: State,
@@ -44,14 +45,16 @@ pub enum Heard {
 }
 
 impl Subscriber {
-    /// Creates a subscription and starts to send requests. `fresh` returns unpredictable numbers.
+    /// Creates a subscription and starts to send requests. `token`: what the relay expects; may be
+    /// empty. `fresh` returns unpredictable numbers.
     pub fn new(
         name: &str,
         token: &str,
         now: Instant,
         mut fresh: Box<dyn FnMut() -> Nonce + Send>,
     ) -> Subscriber {
-        let (name, token, nonce) = (name.to_owned(), token.to_owned(), fresh());
+        let (name, nonce) = (name.to_owned(), fresh());
+        let token = (!token.is_empty()).then(|| TokenDigest::of(token));
         Subscriber { name, token, fresh, nonce, state: State::Asking, due: now, served: false }
     }
 
@@ -94,7 +97,11 @@ impl Subscriber {
     }
 
     fn request(&self, ask: Ask, cookie: Cookie) -> Vec<u8> {
-        Request { ask, nonce: self.nonce, cookie, name: &self.name, token: self.token.as_bytes() }.emit()
+        let request = Request { ask, nonce: self.nonce, cookie, name: &self.name, proof: &[] };
+        match &self.token {
+            Some(token) => Request { proof: &token.prove(&request), ..request }.emit(),
+            None => request.emit(),
+        }
     }
 
     /// Takes a datagram from the relay.

@@ -3,6 +3,10 @@
 //! A request is never shorter than an answer, so that attackers cannot make a relay send more to
 //! an address than they send in its name.
 
+mod proof;
+
+pub use proof::{PROOF_BYTES, TokenDigest};
+
 /// Start of each message; the last byte is the version.
 pub const MAGIC: [u8; 8] = *b"tidesub1";
 /// Bytes of each answer.
@@ -15,7 +19,7 @@ pub const REQUEST_BYTES_MAX: usize = NAME_AT + 2 * u8::MAX as usize;
 const KIND_AT: usize = 8;
 const CODE_AT: usize = 9;
 const NAME_LENGTH_AT: usize = 10;
-const TOKEN_LENGTH_AT: usize = 11;
+const PROOF_LENGTH_AT: usize = 11;
 const LEASE_AT: usize = 10;
 const RENEW_AT: usize = 12;
 const NONCE_AT: usize = 16;
@@ -51,8 +55,8 @@ pub struct Request<'a> {
     pub cookie: Cookie,
     /// Name of the stream.
     pub name: &'a str,
-    /// Shared secret; may be empty.
-    pub token: &'a [u8],
+    /// Proof of a token ([`TokenDigest::prove`]); empty where the relay asks for none.
+    pub proof: &'a [u8],
 }
 
 /// Why a subscription is refused.
@@ -60,7 +64,7 @@ pub struct Request<'a> {
 pub enum Refusal {
     /// No stream has this name.
     NoStream,
-    /// The token is wrong.
+    /// The request proves no token that may receive the stream.
     Token,
     /// There are too many subscribers.
     Full,
@@ -120,18 +124,18 @@ impl<'a> Request<'a> {
             3 => Ask::Leave,
             _ => return None,
         };
-        let token_at = NAME_AT + usize::from(bytes[NAME_LENGTH_AT]);
-        let end = token_at + usize::from(bytes[TOKEN_LENGTH_AT]);
+        let proof_at = NAME_AT + usize::from(bytes[NAME_LENGTH_AT]);
+        let end = proof_at + usize::from(bytes[PROOF_LENGTH_AT]);
         Some(Request {
             ask,
             nonce: array(bytes, NONCE_AT)?,
             cookie: array(bytes, COOKIE_AT)?,
-            name: std::str::from_utf8(bytes.get(NAME_AT..token_at)?).ok()?,
-            token: bytes.get(token_at..end)?,
+            name: std::str::from_utf8(bytes.get(NAME_AT..proof_at)?).ok()?,
+            proof: bytes.get(proof_at..end)?,
         })
     }
 
-    /// Encodes the request. Name and token are cut to 255 bytes each.
+    /// Encodes the request. Name and proof are cut to 255 bytes each.
     pub fn emit(&self) -> Vec<u8> {
         let kind = match self.ask {
             Ask::Cookie => 1,
@@ -139,10 +143,10 @@ impl<'a> Request<'a> {
             Ask::Leave => 3,
         };
         let cut = |bytes: &'a [u8]| &bytes[..bytes.len().min(u8::MAX.into())];
-        let (name, token) = (cut(self.name.as_bytes()), cut(self.token));
-        let lengths = [name.len() as u8, token.len() as u8];
+        let (name, proof) = (cut(self.name.as_bytes()), cut(self.proof));
+        let lengths = [name.len() as u8, proof.len() as u8];
         let mut bytes =
-            [&MAGIC[..], &[kind, 0], &lengths, &[0; 4], &self.nonce, &self.cookie, name, token].concat();
+            [&MAGIC[..], &[kind, 0], &lengths, &[0; 4], &self.nonce, &self.cookie, name, proof].concat();
         bytes.resize(bytes.len().max(REQUEST_BYTES_MIN), 0);
         bytes
     }
@@ -209,7 +213,7 @@ mod tests {
     #[test]
     fn the_bytes_stand_where_the_document_says() {
         let (nonce, cookie) = ([1, 2, 3, 4, 5, 6, 7, 8], [9; 16]);
-        let request = Request { ask: Ask::Subscribe, nonce, cookie, name: "cam", token: b"let me in" };
+        let request = Request { ask: Ask::Subscribe, nonce, cookie, name: "cam", proof: b"let me in" };
         let bytes = request.emit();
         assert_eq!((bytes.len(), &bytes[..16]), (64, &b"tidesub1\x02\0\x03\x09\0\0\0\0"[..]));
         assert_eq!((&bytes[16..24], &bytes[24..40]), (&nonce[..], &cookie[..]));
@@ -223,7 +227,7 @@ mod tests {
 
     #[test]
     fn short_requests_are_none() {
-        let request = Request { ask: Ask::Cookie, nonce: [0; 8], cookie: [0; 16], name: "a", token: b"" };
+        let request = Request { ask: Ask::Cookie, nonce: [0; 8], cookie: [0; 16], name: "a", proof: b"" };
         let bytes = request.emit();
         assert_eq!(Request::parse(&bytes), Some(request));
         assert_eq!(Request::parse(&bytes[..63]), None);
@@ -234,9 +238,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn requests_survive(ask in 0..3, nonce: Nonce, cookie: Cookie, name in "[a-z0-9.-]{0,64}", token in proptest::collection::vec(any::<u8>(), 0..255)) {
+        fn requests_survive(ask in 0..3, nonce: Nonce, cookie: Cookie, name in "[a-z0-9.-]{0,64}", proof in proptest::collection::vec(any::<u8>(), 0..255)) {
             let ask = [Ask::Cookie, Ask::Subscribe, Ask::Leave][ask as usize];
-            let request = Request { ask, nonce, cookie, name: &name, token: &token };
+            let request = Request { ask, nonce, cookie, name: &name, proof: &proof };
             let bytes = request.emit();
             prop_assert_eq!(Request::parse(&bytes), Some(request));
         }

@@ -26,6 +26,8 @@ pub struct Who {
     pub address: String,
     /// The program's `User-Agent`.
     pub agent: Option<String>,
+    /// Name of its token, if it has one.
+    pub user: Option<Arc<str>>,
 }
 
 impl Who {
@@ -33,7 +35,7 @@ impl Who {
     /// kept.
     pub fn new(address: Option<std::net::SocketAddr>, agent: Option<&str>) -> Who {
         let agent = agent.map(|agent| agent[..agent.floor_char_boundary(AGENT_BYTES_MAX)].to_owned());
-        Who { address: address.map(|address| address.to_string()).unwrap_or_default(), agent }
+        Who { address: address.map(|address| address.to_string()).unwrap_or_default(), agent, user: None }
     }
 }
 
@@ -98,7 +100,8 @@ impl Client {
         self.missed.fetch_add(packets, Relaxed);
     }
 
-    fn state(&self, transport: Transport) -> ClientState {
+    /// Its state at present.
+    pub(in crate::registry) fn state(&self, transport: Transport) -> ClientState {
         ClientState {
             id: self.id,
             transport,

@@ -9,10 +9,12 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answers::InFlight, feeder::Feeders, host::Names, player::Patience, routes, snapshot::Snapshots, socketio,
-    via::Door,
+    Rules, answers::InFlight, feeder::Feeders, host::Names, player::Patience, routes, snapshot::Snapshots,
+    socketio, via::Door,
 };
 use crate::{
+    access::Access,
+    audit::AuditLog,
     config,
     metrics::Exporter,
     observe::Observer,
@@ -28,6 +30,10 @@ use tidecast_net::log_limiter::LogLimiter;
 pub(super) struct App {
     pub(super) registry: Registry,
     pub(super) config: Arc<config::Http>,
+    /// Who may do what.
+    pub(super) access: Access,
+    /// What they did.
+    pub(super) audit: AuditLog,
     pub(super) snapshots: Arc<Snapshots>,
     /// Answers that clients have not read yet.
     pub(super) answers: Arc<InFlight>,
@@ -60,6 +66,7 @@ impl Shared {
     pub(super) fn new(
         config: config::Http,
         registry: Registry,
+        rules: Rules,
         observer: Observer,
         hubs: Arc<Hubs>,
         metrics: Exporter,
@@ -70,6 +77,8 @@ impl Shared {
         let app = App {
             registry: registry.clone(),
             config: config.clone(),
+            access: rules.access,
+            audit: rules.audit,
             snapshots,
             answers,
             names,

@@ -1,4 +1,4 @@
-//! What operators may change, with `control = true`: they disconnect clients.
+//! What operators may change, with `control = true` or the role `operate`: they disconnect clients.
 //!
 //! The routes are below `/api/`, so a separate port for operators is the only one that has them.
 //! [`super::host`] refuses such requests from pages other than this relay's own.
@@ -16,21 +16,26 @@ use super::{
     rows::ClientRow,
     via::Via,
 };
-use crate::registry::{NoClient, audience::ClientState};
+use crate::{
+    access::Grant,
+    config::Role,
+    registry::{NoClient, audience::ClientState},
+};
 
 /// Whether operators may act, and clients are listed.
-pub(super) fn may_disconnect(app: &App) -> bool {
-    app.config.control && app.config.list_clients
+pub(super) fn may_disconnect(app: &App, grant: &Grant) -> bool {
+    grant.has(Role::Operate) && app.config.list_clients
 }
 
 /// `DELETE /api/v1/streams/NAME/clients/ID`: disconnects a client; answers what it was.
 pub(super) async fn disconnect(
     State(app): State<App>,
     Extension(via): Extension<Via>,
+    Extension(grant): Extension<Grant>,
     Path((name, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Refusal> {
-    if !app.config.control {
+    if !grant.has(Role::Operate) {
         let text =
             "clients cannot be disconnected here: the operator allows it with control = true in [http]";
         return Err(Refusal::Forbidden(text.to_owned()));
@@ -47,15 +52,19 @@ pub(super) async fn disconnect(
             "{name} has no client {id}, or not any more: expected an id, as /api/v1/streams/{name}/clients lists it"
         )),
     })?;
-    let operator = via.who(&headers).address;
+    let operator = via.who(&headers, &grant);
     tracing::info!(
         channel = name,
         client = client.who.address,
-        operator,
+        operator = operator.address,
+        user = operator.user.as_deref(),
         "an operator has disconnected a client"
     );
-    app.observer
-        .operated(&name, format!("{} was disconnected by an operator at {operator}", described(&client)));
+    app.audit.changed(&operator, &format!("disconnected {} from {name}", described(&client)));
+    app.observer.operated(
+        &name,
+        format!("{} was disconnected by an operator at {}", described(&client), operator.address),
+    );
     Ok(Json(ClientRow::of(&client)).into_response())
 }
 

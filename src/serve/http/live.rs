@@ -30,6 +30,7 @@ use super::{
     via::Via,
 };
 use crate::{
+    access::Grant,
     channel::{
         state::ChannelState,
         tap::{Batch, Event as TapEvent, Record, TapReader},
@@ -123,6 +124,7 @@ impl Known {
 pub(super) async fn live(
     State(app): State<App>,
     Extension(via): Extension<Via>,
+    Extension(grant): Extension<Grant>,
     headers: HeaderMap,
     query: Result<Query<LiveQuery>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refusal> {
@@ -134,7 +136,7 @@ pub(super) async fn live(
     // One message waits while another is written, so a slow page gets fewer messages.
     let (to_page, mut messages) = mpsc::channel(1);
     let (readings, rows) = (Readings::default(), RowReadings::default());
-    tokio::spawn(Page { app, view, known, fresh: true, readings, rows }.serve(to_page, place));
+    tokio::spawn(Page { app, grant, view, known, fresh: true, readings, rows }.serve(to_page, place));
     let stream = stream::poll_fn(move |cx| messages.poll_recv(cx).map(|message| message.map(Ok)));
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }
@@ -142,6 +144,7 @@ pub(super) async fn live(
 /// An open page.
 struct Page {
     app: App,
+    grant: Grant,
     view: View,
     known: Known,
     /// No message was sent on this connection yet.
@@ -242,7 +245,7 @@ impl Page {
         detail.insert("subscribers".to_owned(), rows::subscriber_table(view).columnar().into());
         if let Some(clients) = self.clients(name) {
             detail.insert("clients".to_owned(), clients.into());
-            detail.insert("control".to_owned(), control::may_disconnect(&self.app).into());
+            detail.insert("control".to_owned(), control::may_disconnect(&self.app, &self.grant).into());
         }
         detail.insert("history".to_owned(), rows::history(channel, seen, known.tick));
         if let Some(state) = state {

@@ -11,13 +11,15 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{App, refusal::Refusal, via::Via};
+use super::{App, access, refusal::Refusal, via::Via};
 use crate::{
+    access::Grant,
     config::{Channel, Imported},
     observe::Content,
     registry::ChannelView,
     serve::sdp::{Contents, Description, Stream, Unknown},
 };
+use tidecast_net::address::{Input, udpxy};
 use tidecast_wire::Format;
 
 const M3U: &str = "audio/x-mpegurl; charset=utf-8";
@@ -28,6 +30,8 @@ const SDP: &str = "application/sdp";
 pub(super) async fn playlist(
     State(app): State<App>,
     Extension(via): Extension<Via>,
+    Extension(grant): Extension<Grant>,
+    uri: Uri,
 ) -> Result<Response, Refusal> {
     let host = via.authority().ok_or_else(|| {
         let named = via.host().unwrap_or_default();
@@ -37,13 +41,31 @@ pub(super) async fn playlist(
     let imported = app.config.playlist.as_deref();
     let mut text = imported.map_or("#EXTM3U", Imported::head).to_owned() + "\n";
     let views = app.registry.views(0).await?;
-    for view in views.iter().filter(|view| !view.state.on_demand && is_for_players(&app, view)) {
+    // Players know the playlist's URL alone, so each entry opens its stream by itself.
+    let opening = |path: &str| match access::token_in(uri.query().unwrap_or_default()) {
+        _ if !app.access.has_rules() => String::new(),
+        token => match (app.access.sign(path, &grant), token) {
+            (Some(signed), _) => format!("?{signed}"),
+            (None, Some(token)) => format!("?token={token}"),
+            (None, None) => String::new(),
+        },
+    };
+    let is_meant = |view: &&ChannelView| {
+        !view.state.on_demand && grant.may_watch(&view.state.name) && is_for_players(&app, view)
+    };
+    for view in views.iter().filter(is_meant) {
         let Ok(channel) = app.registry.channel(&view.state.name) else { continue };
         let _ = writeln!(text, "{}", channel.shown.line(&channel.name)); // a String takes all
-        let _ = writeln!(text, "{scheme}://{host}{base}{}", view.path);
+        let _ = writeln!(text, "{scheme}://{host}{base}{}{}", view.path, opening(&view.path));
     }
     if let Some(imported) = imported {
-        imported.write(&format!("{scheme}://{host}{base}"), &mut text);
+        let server = format!("{scheme}://{host}{base}");
+        let address = |input: &Input| {
+            let path = udpxy::path(input);
+            let opens = grant.group(input.group).is_ok();
+            opens.then(|| format!("{server}{path}{}", opening(&path)))
+        };
+        imported.write(address, &mut text);
     }
     Ok(([(header::CONTENT_TYPE, M3U), (header::CACHE_CONTROL, "no-cache")], text).into_response())
 }

@@ -28,6 +28,7 @@ use super::{
     websocket,
 };
 use crate::{
+    access::Grant,
     config,
     limits::{CLIENT_CHATTER_BYTES_MAX, PUSH_KEEPALIVE, PUSH_STALL_MAX},
     registry::audience::{Transport, Who},
@@ -118,9 +119,13 @@ impl<'a> Asked<'a> {
         wire: Wire,
         query: &PushQuery,
         who: Who,
-        via: &'a Via,
+        (via, grant): (&'a Via, &Grant),
     ) -> Result<Asked<'a>, Refusal> {
         let target = Target::parse(app, path)?;
+        match &target {
+            Target::Channel(name) => grant.channel(name)?,
+            Target::Group(input) => grant.group(input.group)?,
+        }
         let options = SubscribeOptions::parse(wire, query.flow.as_deref(), query.every.as_deref())
             .map_err(Refusal::Malformed)?;
         options.check(&target.format(app)?).map_err(Refusal::Malformed)?;
@@ -162,10 +167,12 @@ impl<'a> Asked<'a> {
 }
 
 /// `/sse/NAME[?flow=KEY&every=1s]`
+#[expect(clippy::too_many_arguments, reason = "they are the parts of the request")]
 pub(super) async fn sse(
     State(app): State<App>,
     Extension(handover): Extension<Handover>,
     Extension(via): Extension<Via>,
+    Extension(grant): Extension<Grant>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -178,7 +185,7 @@ pub(super) async fn sse(
             "format {format:?}: expected json, all that events can carry"
         )));
     }
-    let asked = Asked::new(&app, uri.path(), Wire::Sse, &query, via.who(&headers), &via)?;
+    let asked = Asked::new(&app, uri.path(), Wire::Sse, &query, via.who(&headers, &grant), (&via, &grant))?;
     let last = headers.get("last-event-id").and_then(|last| last.to_str().ok());
     if method != Method::HEAD {
         let mut order = asked.order(Transport::Sse).await?;
@@ -197,6 +204,7 @@ pub(super) async fn websocket(
     State(app): State<App>,
     Extension(handover): Extension<Handover>,
     Extension(via): Extension<Via>,
+    Extension(grant): Extension<Grant>,
     query: Queried,
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -215,7 +223,7 @@ pub(super) async fn websocket(
         return Err(Refusal::Malformed("start: expected it with format=raw alone".to_owned()));
     }
     let path = request.uri().path().to_owned();
-    let asked = Asked::new(&app, &path, wire, &query, via.who(request.headers()), &via)?;
+    let asked = Asked::new(&app, &path, wire, &query, via.who(request.headers(), &grant), (&via, &grant))?;
     let mut response = websocket::accept(&request)?;
     if request.extensions().get::<OnUpgrade>().is_none() {
         return Err(Refusal::Malformed("no WebSocket: expected a request of HTTP/1.1".to_owned()));

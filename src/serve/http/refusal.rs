@@ -24,6 +24,8 @@ pub(super) fn plain(status: StatusCode, text: &str) -> String {
 pub(super) enum Refusal {
     /// 400: the request is invalid.
     Malformed(String),
+    /// 401: the caller has no token, or a wrong one.
+    Unauthorized(String),
     /// 403: the group, or the origin of the request, is not allowed.
     Forbidden(String),
     /// 404: nothing has this path or name.
@@ -36,6 +38,8 @@ pub(super) enum Refusal {
     TooLong(String),
     /// 421: the request names a host that is not this one.
     Misdirected(String),
+    /// 429: too many wrong tokens came from the caller's host.
+    TooMany(String),
     /// 500: the relay cannot do it, and retrying will not help.
     Failed(String),
     /// 501: a program or feature is missing.
@@ -43,6 +47,10 @@ pub(super) enum Refusal {
     /// 503: not available now.
     Busy(String),
 }
+
+/// Why a request was forbidden: an extension of its response, for the audit log.
+#[derive(Debug, Clone)]
+pub(super) struct Why(pub(super) String);
 
 /// Methods of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +70,8 @@ impl Refusal {
     fn parts(self) -> (StatusCode, String) {
         match self {
             Refusal::Malformed(text) => (StatusCode::BAD_REQUEST, text),
+            Refusal::Unauthorized(text) => (StatusCode::UNAUTHORIZED, text),
+            Refusal::TooMany(text) => (StatusCode::TOO_MANY_REQUESTS, text),
             Refusal::Forbidden(text) => (StatusCode::FORBIDDEN, text),
             Refusal::NotFound(text) => (StatusCode::NOT_FOUND, text),
             Refusal::Method(text, _) => (StatusCode::METHOD_NOT_ALLOWED, text),
@@ -114,8 +124,11 @@ impl IntoResponse for Refusal {
         };
         let (status, text) = self.parts();
         let mut response = (status, format!("{text}\n")).into_response();
+        if status == StatusCode::FORBIDDEN {
+            response.extensions_mut().insert(Why(text));
+        }
         let headers = response.headers_mut();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
         }
         if let Some(allow) = allow {

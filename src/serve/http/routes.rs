@@ -8,18 +8,21 @@ use axum::{
     http::{HeaderMap, Method, Uri, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, delete, get},
+    routing::{MethodRouter, delete, get, post},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    App, answers, api, control, cors, encoding, group, host, live, openapi, page, players, push,
+    App, access, answers, api, control, cors, encoding, group, host, live, login, openapi, page, players,
+    push,
     refusal::{Allow, Refusal},
     socketio, status, stream,
     via::{Door, Via},
 };
 use crate::{
+    access::Grant,
+    config::Role,
     limits::{STATE_FLOWS, STATE_FLOWS_MAX},
     metrics,
     registry::ChannelView,
@@ -71,6 +74,8 @@ pub(super) fn router(app: App) -> (Router, socketio::Handle) {
     let meant = middleware::from_fn_with_state(app.clone(), host::guard);
     let router = Router::new()
         .route("/readyz", get(ready))
+        .route("/login", get(login::show).post(login::login))
+        .route("/logout", post(login::logout))
         .route("/metrics", get(scrape))
         .route("/playlist.m3u", get(players::playlist));
     let router = add(router, api_answers()).route_layer(bound);
@@ -90,6 +95,7 @@ pub(super) fn router(app: App) -> (Router, socketio::Handle) {
         .route("/rtp/{*address}", get(stream::rtp))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
+        .layer(middleware::from_fn_with_state(app.clone(), access::guard))
         .layer(cors::layer(&app.config))
         .with_state(app.clone());
     let (router, io) = socketio::mount(router, &app);
@@ -98,15 +104,20 @@ pub(super) fn router(app: App) -> (Router, socketio::Handle) {
 
 /// The page for browsers, text for other clients. If the operator has a separate port, this port
 /// shows only what its clients can use.
-async fn index(State(app): State<App>, Extension(via): Extension<Via>, headers: HeaderMap) -> Response {
+async fn index(
+    State(app): State<App>,
+    Extension(via): Extension<Via>,
+    Extension(grant): Extension<Grant>,
+    headers: HeaderMap,
+) -> Response {
     let for_operators = via.door == Door::Admin || app.config.admin.is_none();
     if let Some(page) = page::index(&headers).filter(|_| for_operators) {
         return page;
     }
-    ([(header::VARY, "accept, accept-encoding")], contents(&app, for_operators).await).into_response()
+    ([(header::VARY, "accept, accept-encoding")], contents(&app, &grant, for_operators).await).into_response()
 }
 
-async fn contents(app: &App, for_operators: bool) -> String {
+async fn contents(app: &App, grant: &Grant, for_operators: bool) -> String {
     let mut text = format!("tidecast {}\n\n", env!("CARGO_PKG_VERSION"));
     let mut line = |path: &str, what: &str| {
         let _ = writeln!(text, "{path:<32} {what}"); // a String takes all
@@ -144,7 +155,7 @@ async fn contents(app: &App, for_operators: bool) -> String {
         "/api/v1/streams/NAME/flows",
         "its flows (?search= &sort= &format=csv); likewise clients, legs, outputs, subscribers",
     );
-    if control::may_disconnect(app) {
+    if control::may_disconnect(app, grant) {
         line("DELETE /api/v1/streams/NAME/clients/ID", "disconnects one of its clients");
     }
     line("/api/v1/history?channel=NAME", "its last ten minutes, as JSON or CSV");
@@ -163,7 +174,7 @@ async fn health(State(app): State<App>) -> Result<&'static str, Refusal> {
     Ok("ok\n")
 }
 
-async fn ready(State(app): State<App>) -> Response {
+async fn ready(State(app): State<App>, Extension(grant): Extension<Grant>) -> Response {
     let mut lines = app.registry.not_ready().await;
     let is_ready = lines.is_empty();
     // Refused datagrams are the senders' fault, and no reason to take the relay out of service.
@@ -174,6 +185,9 @@ async fn ready(State(app): State<App>) -> Response {
         }),
     );
     drop(seen);
+    if !grant.has(Role::View) {
+        lines = if is_ready { Vec::new() } else { vec!["not ready".to_owned()] };
+    }
     if is_ready {
         lines.insert(0, "ready".to_owned());
         (lines.join("\n") + "\n").into_response()

@@ -347,6 +347,8 @@ pub(super) struct ClientRow<'a> {
     transport: &'static str,
     /// Its program (`User-Agent`); null if it does not say.
     agent: Option<&'a str>,
+    /// Name of its token, `link` if it came by a signed link; null without either.
+    user: Option<&'a str>,
     /// When it came, in milliseconds since the Unix epoch.
     since: u64,
     /// Packets handed to its connection.
@@ -370,6 +372,7 @@ impl<'a> ClientRow<'a> {
             address: &client.who.address,
             transport: client.transport.as_str(),
             agent: client.who.agent.as_deref(),
+            user: client.who.user.as_deref(),
             since: client.since,
             packets: client.packets,
             bytes: client.bytes,

@@ -29,8 +29,9 @@ use socketioxide::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::{App, path, push, refusal::Refusal, stream, via::Via};
+use super::{App, access, path, push, refusal::Refusal, stream, via::Via};
 use crate::{
+    access::Grant,
     limits::{
         PUSH_STALL_MAX, SOCKETIO_BUFFER, SOCKETIO_MESSAGE_BYTES_MAX, SOCKETIO_PAUSE_MAX, SOCKETIO_PAUSE_MIN,
         SUBSCRIPTIONS_MAX,
@@ -61,6 +62,8 @@ struct Unwanted {
 #[derive(Debug)]
 struct Client {
     app: App,
+    /// What it may do.
+    grant: Grant,
     queue: Arc<PushQueue>,
     subscriptions: Mutex<Subscriptions>,
 }
@@ -70,6 +73,8 @@ struct Client {
 #[derive(Debug)]
 struct Session {
     connected: AtomicBool,
+    /// What its client may do.
+    grant: Grant,
     _place: Place,
 }
 
@@ -99,9 +104,10 @@ async fn guard(State(app): State<App>, request: Request, next: Next) -> Response
         Ok(origin) => origin,
         Err(refusal) => return refusal.into_response(),
     };
-    let mut response = match *request.method() {
-        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
-        _ => match open(&app, request).await {
+    let mut response = match (request.method(), access::admit(&app, &request)) {
+        (&Method::OPTIONS, _) => StatusCode::NO_CONTENT.into_response(),
+        (_, Err(denied)) => access::refuse(&app, &request, denied),
+        (_, Ok(grant)) => match open(&app, request, grant).await {
             Ok(request) => next.run(request).await,
             Err(refusal) => refusal.into_response(),
         },
@@ -138,12 +144,12 @@ fn layer(app: App) -> (SocketIoLayer, SocketIo) {
 ///
 /// # Errors
 /// There is no place; or the body is late or too long.
-async fn open(app: &App, mut request: Request) -> Result<Request, Refusal> {
+async fn open(app: &App, mut request: Request, grant: Grant) -> Result<Request, Refusal> {
     let query = request.uri().query().unwrap_or_default();
     if !query.split('&').any(|pair| pair.starts_with("sid=")) {
         let via = request.extensions().get::<Via>();
         let via = via.ok_or_else(|| Refusal::Malformed("no request of HTTP: expected one".to_owned()))?;
-        let session = Session { connected: AtomicBool::new(false), _place: stream::place(app, via)? };
+        let session = Session { connected: AtomicBool::new(false), _place: stream::place(app, via)?, grant };
         request.extensions_mut().insert(Arc::new(session));
     }
     if *request.method() != Method::POST {
@@ -167,13 +173,15 @@ async fn open(app: &App, mut request: Request) -> Result<Request, Refusal> {
 fn admit(socket: &SocketRef, app: App) -> Result<(), String> {
     let request = socket.req_parts();
     let session = request.extensions.get::<Arc<Session>>();
-    if session.is_none_or(|session| session.connected.swap(true, Ordering::Relaxed)) {
-        return Err("this session has connected before: expected a new one to connect again".to_owned());
-    }
-    let who = request.extensions.get::<Via>().map(|via| via.who(&request.headers)).unwrap_or_default();
+    let session = session
+        .filter(|session| !session.connected.swap(true, Ordering::Relaxed))
+        .ok_or_else(|| "this session has connected before: expected a new one to connect again".to_owned())?;
+    let grant = session.grant.clone();
+    let who = request.extensions.get::<Via>().map(|via| via.who(&request.headers, &grant));
+    let who = who.unwrap_or_default();
     let queue = PushQueue::new(None, who);
     socket.extensions.insert(queue.clone());
-    let client = Arc::new(Client { app, queue: queue.clone(), subscriptions: Mutex::default() });
+    let client = Arc::new(Client { app, grant, queue: queue.clone(), subscriptions: Mutex::default() });
     let subscriber = client.clone();
     socket.on("subscribe", async move |socket: SocketRef, TryData::<Wanted>(wanted), ack: AckSender| {
         let answer = match wanted {
@@ -236,6 +244,7 @@ impl Client {
             Some(other) => return Err(format!("format {other:?}: expected json or binary")),
         };
         let options = SubscribeOptions::parse(wire, flow.as_deref(), every.as_deref())?;
+        self.grant.channel(&stream).map_err(|denied| denied.to_string())?;
         let known = self.app.registry.format(&stream).map_err(|error| error.to_string())?;
         options.check(&known)?;
         self.subscriptions().reserve(&stream)?;

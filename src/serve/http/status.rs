@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn clients_stand_in_rows_as_scripts_for_udpxy_expect_them() {
-        let who = Who { address: "10.0.0.7:40000".to_owned(), agent: None };
+        let who = Who { address: "10.0.0.7:40000".to_owned(), agent: None, user: None };
         let client = ClientState {
             id: 1,
             transport: Transport::Http,

@@ -21,6 +21,7 @@ use super::{
     via::Via,
 };
 use crate::{
+    access::Grant,
     channel::{
         tap::{Begin, Select},
         wanted::FlowWanted,
@@ -73,10 +74,12 @@ impl StreamQuery {
 type Queried = Result<Query<StreamQuery>, QueryRejection>;
 
 /// `/streams/NAME[?flow=KEY][&start=live]`, and the files of a stream: `.sdp`, `/snapshot.jpg`
+#[expect(clippy::too_many_arguments, reason = "they are the parts of the request")]
 pub(super) async fn named(
     State(app): State<App>,
     Extension(handover): Extension<Handover>,
     Extension(via): Extension<Via>,
+    Extension(grant): Extension<Grant>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -92,12 +95,15 @@ pub(super) async fn named(
     }
     if !knows(name) {
         if let Some(name) = name.strip_suffix(".sdp") {
+            grant.channel(name)?;
             return players::description(&app, name, &uri).await;
         }
         if let Some(name) = name.strip_suffix("/snapshot.jpg") {
+            grant.channel(name)?;
             return snapshot::snapshot(&app, name, StreamQuery::read(query)?.size.as_deref()).await;
         }
     }
+    grant.channel(name)?;
     let format = app.registry.format(name)?;
     let query = StreamQuery::read(query)?;
     if let Some(interface) = &query.interface {
@@ -113,35 +119,39 @@ pub(super) async fn named(
     }
     let place = place(&app, &via)?;
     let subscription = app.registry.subscribe(name, Transport::Http, select, begin).await?;
-    subscription.share.introduce(via.who(&headers));
+    subscription.share.introduce(via.who(&headers, &grant));
     handover.give(Ordered::Stream { subscription, place });
     Ok(response(content_type))
 }
 
 /// `/udp/[SOURCE@]GROUP:PORT[?flow=KEY]`
+#[expect(clippy::too_many_arguments, reason = "they are the parts of the request")]
 pub(super) async fn udp(
     state: State<App>,
     handover: Extension<Handover>,
     via: Extension<Via>,
+    grant: Extension<Grant>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     query: Queried,
 ) -> Result<Response, Refusal> {
-    on_demand(Scheme::Udp, state, handover, via, method, uri, headers, query).await
+    on_demand(Scheme::Udp, state, handover, via, grant, method, uri, headers, query).await
 }
 
 /// `/rtp/[SOURCE@]GROUP:PORT[?flow=KEY]`
+#[expect(clippy::too_many_arguments, reason = "they are the parts of the request")]
 pub(super) async fn rtp(
     state: State<App>,
     handover: Extension<Handover>,
     via: Extension<Via>,
+    grant: Extension<Grant>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     query: Queried,
 ) -> Result<Response, Refusal> {
-    on_demand(Scheme::Rtp, state, handover, via, method, uri, headers, query).await
+    on_demand(Scheme::Rtp, state, handover, via, grant, method, uri, headers, query).await
 }
 
 #[expect(clippy::too_many_arguments, reason = "they are the parts of the request")]
@@ -150,6 +160,7 @@ async fn on_demand(
     State(app): State<App>,
     Extension(handover): Extension<Handover>,
     Extension(via): Extension<Via>,
+    Extension(grant): Extension<Grant>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -162,6 +173,7 @@ async fn on_demand(
     // Not decoded: the address parser handles percent signs itself.
     let text = uri.path().get("/udp/".len()..).unwrap_or_default().trim_start_matches('/');
     let input = group::checked(scheme, text, query.interface.as_deref(), &app.config)?;
+    grant.group(input.group)?;
     let content_type = type_on_demand(&app, &input).await;
     if method == Method::HEAD {
         return Ok(response(content_type));
@@ -170,7 +182,7 @@ async fn on_demand(
     let joining = group::joining(&app.config);
     let subscription =
         app.registry.subscribe_on_demand(input, select, begin, joining, Transport::Http, via.caller).await?;
-    subscription.share.introduce(via.who(&headers));
+    subscription.share.introduce(via.who(&headers, &grant));
     handover.give(Ordered::Stream { subscription, place });
     Ok(response(content_type))
 }

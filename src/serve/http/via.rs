@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
 
-use crate::{config, limits::FORWARDED_HOPS_MAX, registry::audience::Who, shares::Caller};
+use crate::{access::Grant, config, limits::FORWARDED_HOPS_MAX, registry::audience::Who, shares::Caller};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -97,10 +97,15 @@ impl Via {
         Via { caller, client, trusted, scheme, host: host.or(direct.host), ..direct }
     }
 
-    /// Description of the client.
-    pub(super) fn who(&self, headers: &HeaderMap) -> Who {
+    /// Description of the client, with the name of its token.
+    pub(super) fn who(&self, headers: &HeaderMap, grant: &Grant) -> Who {
         let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-        Who { address: self.client.clone(), ..Who::new(None, agent) }
+        Who { address: self.client.clone(), user: grant.user(), ..Who::new(None, agent) }
+    }
+
+    /// The client's address, if known.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.client.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| self.client.parse()).ok()
     }
 
     /// Host and port that the client has requested, as it named them.

@@ -72,6 +72,11 @@ impl PushQueue {
         Arc::new(ClientQueue::with(stream, Subscriptions::new(who)))
     }
 
+    /// Names the client's token, for subscriptions that follow.
+    pub(in crate::serve) fn introduce(&self, user: Arc<str>) {
+        self.state().policy.who.user = Some(user);
+    }
+
     /// Adds a subscription.
     pub(super) fn add(self: &Arc<Self>, share: Share, hub: mpsc::Sender<HubCommand>) -> Member {
         let mut state = self.state();

@@ -13,11 +13,13 @@ pub(super) enum Command {
     Unsubscribe { name: String },
     /// Requests the client's counters.
     Stats,
+    /// Presents a token.
+    Auth { token: String },
     /// Ends the connection.
     Close,
 }
 
-const EXPECTED: &str = "LIST, SUBSCRIBE, UNSUBSCRIBE, STATS or CLOSE";
+const EXPECTED: &str = "AUTH, LIST, SUBSCRIBE, UNSUBSCRIBE, STATS or CLOSE";
 const SUBSCRIBE: &str = "SUBSCRIBE name [format=frames|lines|raw] [flow=ID] [every=1s]";
 
 impl Command {
@@ -34,6 +36,10 @@ impl Command {
             "STATS" => Command::Stats,
             "CLOSE" => Command::Close,
             "SUBSCRIBE" => return subscribe(words),
+            "AUTH" => {
+                let token = words.next().ok_or("AUTH: no token, expected AUTH token")?;
+                Command::Auth { token: token.to_owned() }
+            }
             "UNSUBSCRIBE" => {
                 let name = words.next().ok_or("UNSUBSCRIBE: no stream, expected UNSUBSCRIBE name")?;
                 Command::Unsubscribe { name: name.to_owned() }
@@ -86,6 +92,7 @@ mod tests {
             (parse("LIST"), parse(" stats "), parse("Close")),
             (Command::List, Command::Stats, Command::Close)
         );
+        assert_eq!(parse("auth Ab_-1"), Command::Auth { token: "Ab_-1".into() });
         assert_eq!(parse("UNSUBSCRIBE a"), Command::Unsubscribe { name: "a".into() });
         let options = |wire, flow, every| SubscribeOptions::parse(wire, flow, every).unwrap();
         let subscribe = |name: &str, options| Command::Subscribe { name: name.into(), options };
@@ -98,10 +105,15 @@ mod tests {
     #[test]
     fn wrong_lines_are_answered_with_what_would_be_right() {
         for (line, expected) in [
-            (&b""[..], "an empty line: expected LIST"),
-            (b"GET / HTTP/1.1", "command \"GET\": expected LIST, SUBSCRIBE, UNSUBSCRIBE, STATS or CLOSE"),
-            (b"\xff", "no UTF-8 text: expected LIST"),
+            (&b""[..], "an empty line: expected AUTH"),
+            (
+                b"GET / HTTP/1.1",
+                "command \"GET\": expected AUTH, LIST, SUBSCRIBE, UNSUBSCRIBE, STATS or CLOSE",
+            ),
+            (b"\xff", "no UTF-8 text: expected AUTH"),
             (b"LIST all", "\"all\" after LIST: expected the end of the line"),
+            (b"AUTH", "AUTH: no token, expected AUTH token"),
+            (b"AUTH a b", "\"b\" after AUTH: expected the end of the line"),
             (b"UNSUBSCRIBE", "UNSUBSCRIBE: no stream, expected UNSUBSCRIBE name"),
             (b"SUBSCRIBE", "SUBSCRIBE: no stream, expected SUBSCRIBE name [format="),
             (b"SUBSCRIBE format=raw", "SUBSCRIBE: no stream"),

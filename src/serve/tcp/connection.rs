@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Shared, command::Command};
 use crate::{
+    access::{Denied, Grant},
+    config::Role,
     limits::{PUSH_STALL_MAX, REFUSAL_LINGER, SUBSCRIPTIONS_MAX, TCP_HANDSHAKE_TIMEOUT, TCP_LINE_BYTES_MAX},
     registry::{
         Joining,
@@ -37,6 +39,8 @@ pub(super) struct Connection {
     peer: String,
     /// Owner of the share from which its groups on demand are taken.
     caller: Caller,
+    /// What its token allows.
+    grant: Grant,
     /// Form of everything after the first answer to SUBSCRIBE.
     wire: Option<Wire>,
     subscriptions: Vec<(String, u64)>,
@@ -58,12 +62,13 @@ impl Connection {
         let address = stream.peer_addr().ok();
         let caller = address.map_or(Caller::Own, |address| Caller::at(address.ip()));
         let who = Who::new(address, None);
+        let grant = shared.access.anonymous();
         listen::prepare(&stream);
         let peer = who.address.clone();
         let queue = PushQueue::new(Some(stream), who);
         let patience = Instant::now() + TCP_HANDSHAKE_TIMEOUT;
         let (subscriptions, begun) = (Vec::new(), Vec::new());
-        Connection { queue, shared, peer, caller, wire: None, subscriptions, patience, begun }
+        Connection { queue, shared, peer, caller, grant, wire: None, subscriptions, patience, begun }
     }
 
     /// Serves the client until it ends.
@@ -171,7 +176,11 @@ impl Connection {
             return Next::Line; // raw payloads leave no place for an answer
         }
         let answer = match command {
-            Ok(Command::List) => Ok(self.list()),
+            Ok(Command::List) => self.list(),
+            Ok(Command::Auth { token }) => match self.authenticate(&token) {
+                Err(Denied::TooMany) => return self.fail(&Denied::TooMany.to_string()),
+                answer => answer.map_err(|denied| denied.to_string()),
+            },
             Ok(Command::Stats) => Ok(self.stats()),
             Ok(Command::Unsubscribe { name }) => self.unsubscribe(&name),
             Ok(Command::Subscribe { name, options }) => return self.subscribe(name, options).await,
@@ -198,12 +207,25 @@ impl Connection {
         }
     }
 
-    fn list(&self) -> serde_json::Value {
+    /// Takes a token, which counts for what follows.
+    fn authenticate(&mut self, token: &str) -> Result<serde_json::Value, Denied> {
+        let granted = self.shared.access.with_token(self.caller, token);
+        self.grant = granted.inspect_err(|denied| self.audit("AUTH", denied))?;
+        let user = self.grant.user();
+        if let Some(user) = &user {
+            self.queue.introduce(user.clone());
+        }
+        Ok(json!({ "user": user.as_deref() }))
+    }
+
+    fn list(&self) -> Result<serde_json::Value, String> {
+        self.grant.needs(Role::Watch).map_err(|denied| self.denied(&denied))?;
         let format =
             |name: &str| self.shared.registry.format(name).map_or_else(|_| String::new(), |f| f.to_string());
         let names = self.shared.registry.names();
         let entry = |(place, name): (usize, &String)| json!({ "id": place + 1, "name": name, "format": format(name) });
-        names.iter().enumerate().map(entry).collect()
+        let all = names.iter().enumerate();
+        Ok(all.filter(|(_, name)| self.grant.may_watch(name)).map(entry).collect())
     }
 
     fn stats(&self) -> serde_json::Value {
@@ -290,7 +312,28 @@ impl Connection {
         Ok((input, http::group::joining(config)))
     }
 
+    fn audit(&self, what: &str, denied: &Denied) {
+        let who = Who { address: self.peer.clone(), user: self.grant.user(), agent: None };
+        self.shared.audit.refused(&who, what, &denied.to_string());
+    }
+
+    /// Why something is denied, and how a TCP client presents a token.
+    fn denied(&self, denied: &Denied) -> String {
+        match denied {
+            Denied::NoToken(role) => format!("this needs the role {role}: expected AUTH token first"),
+            other => other.to_string(),
+        }
+    }
+
     fn may_subscribe(&self, name: &str, options: &SubscribeOptions) -> Result<(), String> {
+        let granted = match name.strip_prefix('/') {
+            Some(_) => self.group(name).map(|(input, _)| self.grant.group(input.group))?,
+            None => self.grant.channel(name),
+        };
+        granted.map_err(|denied| {
+            self.audit(&format!("SUBSCRIBE {name}"), &denied);
+            self.denied(&denied)
+        })?;
         let known = match name.strip_prefix('/') {
             Some(path) if path.starts_with("rtp/") => Format::Rtp,
             Some(_) => Format::Auto,
@@ -339,7 +382,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::{channel::PathSettings, registry::Registry, serve::push::Hubs, shares::Shares};
+    use crate::{
+        access::Access, audit::AuditLog, channel::PathSettings, registry::Registry, serve::push::Hubs,
+        shares::Shares,
+    };
 
     #[tokio::test]
     async fn a_client_without_subscriptions_is_sent_away_whatever_it_asks() {
@@ -349,7 +395,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let hubs = Arc::new(Hubs::new(registry.clone()));
-        let shared = Arc::new(Shared { hubs, registry: registry.clone(), on_demand: None });
+        let access = Access::new(crate::config::Access::default(), false);
+        let shared = Arc::new(Shared {
+            hubs,
+            registry: registry.clone(),
+            access,
+            audit: AuditLog::default(),
+            on_demand: None,
+        });
         let mut connection = Connection::new(listener.accept().await.unwrap().0, shared);
         let queue = connection.queue.clone();
         let writing = tokio::spawn(async move { queue.write().await });

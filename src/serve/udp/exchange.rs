@@ -10,12 +10,14 @@ use std::{
     collections::HashMap,
     hash::Hasher,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::{
+    access::{Access, Denied},
     limits::{COOKIE_KEY_LIFE, COOKIE_VALID, UDP_ANSWERS_PER_SECOND, UDP_RENEWALS},
     shares::{Caller, Place, Resource, Shares},
 };
@@ -33,8 +35,8 @@ pub type Key = [u8; 16];
 /// Requirements for subscribers.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// Shared secret that each subscriber must send; `None` for no secret.
-    pub token: Option<String>,
+    /// Who may receive what.
+    pub access: Access,
     /// Maximum subscribers, in all and per host.
     pub shares: Shares,
     /// How long a stream is sent without a renewal.
@@ -135,7 +137,12 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The sender gets this stream from now on, and no other one.
-    Joined(String),
+    Joined {
+        /// Name of the stream.
+        name: String,
+        /// Name of the token that the sender has proved.
+        user: Option<Arc<str>>,
+    },
     /// The sender gets no stream any more.
     Left,
 }
@@ -162,27 +169,33 @@ impl Exchange {
         if !own && !self.answers.take(now) {
             return Reaction::silent(Outcome::Throttled);
         }
-        match request.ask {
-            Ask::Leave if own => {
+        let granted = match request.ask {
+            Ask::Leave => Err(Denied::Unknown), // the cookie is enough
+            _ => self.rules.access.with_proof(&request),
+        };
+        let granted = granted.ok().filter(|grant| grant.may_watch(request.name));
+        match (request.ask, granted) {
+            (Ask::Leave, _) if own => {
                 self.clients.remove(&from);
                 reaction(&request, Outcome::Left, Verdict::Ended, Some(Change::Left))
             }
             // There is no subscription to end, so there is no answer.
-            Ask::Leave => Reaction::silent(Outcome::Stray),
-            _ if !self.may(request.token) => refused(&request, Refusal::Token),
+            (Ask::Leave, _) => Reaction::silent(Outcome::Stray),
+            (_, None) => refused(&request, Refusal::Token),
             _ if !known(request.name) => refused(&request, Refusal::NoStream),
-            Ask::Cookie if self.has_room(from) => {
+            (Ask::Cookie, _) if self.has_room(from) => {
                 let cookie = self.cookie(now, from, &request);
                 reaction(&Request { cookie, ..request }, Outcome::Cookie, Verdict::Cookie, None)
             }
-            Ask::Cookie => refused(&request, Refusal::Full),
-            Ask::Subscribe if !own && !self.is_valid(now, from, &request) => {
+            (Ask::Cookie, _) => refused(&request, Refusal::Full),
+            (Ask::Subscribe, _) if !own && !self.is_valid(now, from, &request) => {
                 refused(&request, Refusal::Cookie)
             }
-            Ask::Subscribe => match self.place(from) {
+            (Ask::Subscribe, Some(grant)) => match self.place(from) {
                 Some(place) if own => self.grant(now, from, &request, place, None),
                 Some(place) => {
-                    self.grant(now, from, &request, place, Some(Change::Joined(request.name.to_owned())))
+                    let joined = Change::Joined { name: request.name.to_owned(), user: grant.user() };
+                    self.grant(now, from, &request, place, Some(joined))
                 }
                 None => refused(&request, Refusal::Full),
             },
@@ -218,10 +231,6 @@ impl Exchange {
             Some(client) => Some(client.place),
             None => self.rules.shares.take(Resource::Udp, Caller::at(from.ip())).ok(),
         }
-    }
-
-    fn may(&self, token: &[u8]) -> bool {
-        self.rules.token.as_ref().is_none_or(|expected| is_same(expected.as_bytes(), token))
     }
 
     /// Removes and returns the subscribers whose lease is over.

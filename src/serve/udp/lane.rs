@@ -2,7 +2,7 @@
 //! it. So a host that is gone fills only its own send buffer, and ICMP errors are reported for
 //! that subscriber.
 
-use std::{io, net::SocketAddr, os::fd::AsFd};
+use std::{io, net::SocketAddr, os::fd::AsFd, sync::Arc};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -74,14 +74,14 @@ pub(super) async fn feed(
     registry: &Registry,
     socket: &UdpSocket,
     name: &str,
-    to: SocketAddr,
+    (to, user): (SocketAddr, Option<Arc<str>>),
     strays: &Strays,
 ) -> End {
     let Ok(subscription) = registry.subscribe_records(name, Transport::Udp).await else {
         return End::Channel;
     };
     let (mut reader, share) = (subscription.reader, subscription.share);
-    share.introduce(Who::new(Some(to), None));
+    share.introduce(Who { user, ..Who::new(Some(to), None) });
     let disconnection = share.disconnection();
     let (mut next, to, mut sends) = (reader.number(), SockAddr::from(to), SendBatch::new());
     loop {

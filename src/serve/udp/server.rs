@@ -15,6 +15,7 @@ use super::{
     lane::{self, End, Strays},
 };
 use crate::{
+    access::Access,
     config,
     holder::Holder,
     limits::{UDP_LEASE_CHECK, UDP_REQUEST_BUFFER, UDP_REQUESTS_AT_ONCE, UDP_STRAYS_MAX},
@@ -31,7 +32,6 @@ use tidecast_wire::subscribe::{Answer, REQUEST_BYTES_MAX};
 pub struct Server {
     socket: Arc<UdpSocket>,
     address: SocketAddr,
-    token: Option<String>,
     lease: Duration,
 }
 
@@ -67,8 +67,7 @@ impl Server {
         let refused = |error| listen::refused(error, listen, clients, Holder::of_udp, resolved);
         let socket = open(resolved).map_err(refused)?;
         let address = socket.local_addr().map_err(refused)?;
-        let (token, lease) = (config.token.clone(), config.lease);
-        Ok(Server { socket: Arc::new(socket), address, token, lease })
+        Ok(Server { socket: Arc::new(socket), address, lease: config.lease })
     }
 
     /// Address of the socket.
@@ -78,9 +77,15 @@ impl Server {
 
     /// Serves until `stopped`, and then until all subscribers have received the remaining packets
     /// of their channels.
-    pub async fn run(self, registry: Registry, metrics: Arc<Metrics>, stop: CancellationToken) {
-        let Server { socket, token, lease, .. } = self;
-        let rules = Rules { token, shares: registry.shares().clone(), lease };
+    pub async fn run(
+        self,
+        registry: Registry,
+        access: Access,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) {
+        let Server { socket, lease, .. } = self;
+        let rules = Rules { access, shares: registry.shares().clone(), lease };
         let exchange = Exchange::new(rules, clock::now(), Box::new(rand::random));
         let (ends, mut ended) = mpsc::channel(UDP_REQUESTS_AT_ONCE);
         let (strays, mut strayed) = mpsc::channel(UDP_STRAYS_MAX);
@@ -149,7 +154,7 @@ impl Running {
             self.answer(from, &answer);
         }
         match reaction.change {
-            Some(Change::Joined(name)) => self.start(from, name),
+            Some(Change::Joined { name, user }) => self.start(from, name, user),
             Some(Change::Left) => drop(self.stop(from)),
             None => {}
         }
@@ -162,7 +167,7 @@ impl Running {
         }
     }
 
-    fn start(&mut self, at: SocketAddr, name: String) {
+    fn start(&mut self, at: SocketAddr, name: String, user: Option<Arc<str>>) {
         let known = self.stop(at);
         let socket = match known.map_or_else(|| lane::towards(&self.socket, at).map(Arc::new), Ok) {
             Ok(socket) => socket,
@@ -176,7 +181,7 @@ impl Running {
         let (registry, own) = (self.registry.clone(), socket.clone());
         debug!(channel = name, "{at} subscribes");
         let task = tokio::spawn(async move {
-            let end = lane::feed(&registry, &own, &name, at, &strays).await;
+            let end = lane::feed(&registry, &own, &name, (at, user), &strays).await;
             let _ = ends.send((at, number, end)).await; // at the very end there is no receiver
         });
         self.feeds.insert(at, Feed { number, task: task.abort_handle(), socket });

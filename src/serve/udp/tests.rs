@@ -10,12 +10,14 @@ use proptest::prelude::*;
 
 use super::exchange::{Change, Exchange, Key, Outcome, Reaction, Rules};
 use crate::{
+    access::Access,
+    config::Config,
     limits::{COOKIE_KEY_LIFE, COOKIE_VALID, UDP_ANSWERS_PER_SECOND, UDP_LEASE},
     shares::{Bounds, Resource, Shares},
 };
 use tidecast_core::subscriber::{Heard, Subscriber};
 use tidecast_net::clock;
-use tidecast_wire::subscribe::{ANSWER_BYTES, Answer, Ask, Refusal, Request, Verdict};
+use tidecast_wire::subscribe::{ANSWER_BYTES, Answer, Ask, Refusal, Request, TokenDigest, Verdict};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,11 +29,24 @@ fn keys(seed: u8) -> Box<dyn FnMut() -> Key + Send> {
     })
 }
 
+/// Access by a configuration.
+fn access(text: &str) -> Access {
+    Access::new(text.parse::<Config>().unwrap().access, false)
+}
+
+/// Those who know the token `secret` may watch `cam` and whatever begins like it.
+fn secret() -> Access {
+    let digest: String = TokenDigest::of("secret").0.iter().map(|byte| format!("{byte:02x}")).collect();
+    access(&format!(
+        "[[token]]\nname = \"t\"\nsha256 = \"{digest}\"\nchannels = [\"cam*\"]\n[[channel]]\nname = \"cam\"\ninput = \"udp://@239.1.1.1:5000\""
+    ))
+}
+
 fn rules() -> Rules {
     let mut bounds = Bounds::default();
     bounds.set_max(Resource::Udp, 2);
     bounds.set_share(Resource::Udp, 100);
-    Rules { token: None, shares: Shares::new(bounds), lease: UDP_LEASE }
+    Rules { access: access(""), shares: Shares::new(bounds), lease: UDP_LEASE }
 }
 
 fn exchange(now: Instant) -> Exchange {
@@ -47,7 +62,12 @@ fn known(name: &str) -> bool {
 }
 
 fn request(ask: Ask, name: &str) -> Request<'_> {
-    Request { ask, nonce: [7; 8], cookie: [0; 16], name, token: b"" }
+    Request { ask, nonce: [7; 8], cookie: [0; 16], name, proof: b"" }
+}
+
+/// A request with the proof of a token.
+fn proved(token: &str, request: Request<'_>) -> Vec<u8> {
+    Request { proof: &TokenDigest::of(token).prove(&request), ..request }.emit()
 }
 
 fn cookie_of(reaction: &Reaction) -> [u8; 16] {
@@ -67,7 +87,7 @@ fn join<'a>(exchange: &mut Exchange, now: Instant, from: SocketAddr, name: &'a s
     assert_eq!(reaction.change, None, "an ask alone changes nothing");
     let subscribe = Request { cookie: cookie_of(&reaction), ..request(Ask::Subscribe, name) };
     let reaction = exchange.handle(now, from, &subscribe.emit(), known);
-    assert_eq!(reaction.change, Some(Change::Joined(name.to_owned())));
+    assert_eq!(reaction.change, Some(Change::Joined { name: name.to_owned(), user: None }));
     assert_eq!(verdict(&reaction), Some(Verdict::Granted { lease: 30, renew: 10 }));
     subscribe
 }
@@ -146,23 +166,25 @@ fn only_the_subscriber_itself_can_leave() {
 #[test]
 fn each_datagram_has_an_outcome() {
     let now = clock::now();
-    let mut exchange = Exchange::new(Rules { token: Some("secret".into()), ..rules() }, now, keys(0));
+    let mut exchange = Exchange::new(Rules { access: secret(), ..rules() }, now, keys(0));
     let mut of = |from, bytes: &[u8]| {
         let reaction = exchange.handle(now, from, bytes, known);
         (reaction.outcome, reaction.answer.map(|answer| answer.cookie).unwrap_or_default())
     };
-    let ask = Request { token: b"secret", ..request(Ask::Cookie, "cam") };
-    let (asked, cookie) = of(at(1), &ask.emit());
+    let ask = request(Ask::Cookie, "cam");
+    let (asked, cookie) = of(at(1), &proved("secret", ask));
     let subscribe = Request { ask: Ask::Subscribe, cookie, ..ask };
     let leave = Request { ask: Ask::Leave, ..subscribe };
     assert_eq!(asked, Outcome::Cookie);
     for (from, bytes, outcome) in [
-        (1, subscribe.emit(), Outcome::Granted),
-        (1, subscribe.emit(), Outcome::Renewed),
-        (2, subscribe.emit(), Outcome::Refused(Refusal::Cookie)),
+        (1, subscribe.emit(), Outcome::Refused(Refusal::Token)),
+        (1, proved("secret", subscribe), Outcome::Granted),
+        (1, proved("secret", subscribe), Outcome::Renewed),
+        (1, subscribe.emit(), Outcome::Refused(Refusal::Token)),
+        (2, proved("secret", subscribe), Outcome::Refused(Refusal::Cookie)),
         (2, leave.emit(), Outcome::Stray),
-        (2, Request { token: b"", ..ask }.emit(), Outcome::Refused(Refusal::Token)),
-        (2, Request { name: "x", ..ask }.emit(), Outcome::Refused(Refusal::NoStream)),
+        (2, ask.emit(), Outcome::Refused(Refusal::Token)),
+        (2, proved("secret", Request { name: "cam2", ..ask }), Outcome::Refused(Refusal::NoStream)),
         (2, b"hello".to_vec(), Outcome::Malformed),
         (1, leave.emit(), Outcome::Left),
         (1, leave.emit(), Outcome::Stray),
@@ -175,18 +197,21 @@ fn each_datagram_has_an_outcome() {
 #[test]
 fn refusals_name_their_reason() {
     let now = clock::now();
-    let mut exchange = Exchange::new(Rules { token: Some("secret".into()), ..rules() }, now, keys(0));
-    let ask = Request { token: b"secret", ..request(Ask::Cookie, "cam") };
-    let mut refusal =
-        |from, request: Request<'_>| verdict(&exchange.handle(now, from, &request.emit(), known));
-    assert_eq!(refusal(at(1), ask), Some(Verdict::Cookie));
-    for token in [&b""[..], b"secre", b"secret1", b"Secret"] {
+    let mut exchange = Exchange::new(Rules { access: secret(), ..rules() }, now, keys(0));
+    let ask = request(Ask::Cookie, "cam");
+    let mut refusal = |from, bytes: &[u8]| verdict(&exchange.handle(now, from, bytes, known));
+    assert_eq!(refusal(at(1), &proved("secret", ask)), Some(Verdict::Cookie));
+    for token in ["", "secre", "secret1", "Secret"] {
         let refused = Some(Verdict::Refused(Refusal::Token));
-        assert_eq!(refusal(at(1), Request { token, ..ask }), refused);
+        assert_eq!(refusal(at(1), &proved(token, ask)), refused);
         // Without the token, a client cannot find out names either.
-        assert_eq!(refusal(at(1), Request { token, name: "x", ..ask }), refused);
+        assert_eq!(refusal(at(1), &proved(token, Request { name: "x", ..ask })), refused);
     }
-    assert_eq!(refusal(at(1), Request { name: "x", ..ask }), Some(Verdict::Refused(Refusal::NoStream)));
+    // Nor with the token of another stream.
+    let other = Request { name: "mic", ..ask };
+    assert_eq!(refusal(at(1), &proved("secret", other)), Some(Verdict::Refused(Refusal::Token)));
+    let missing = Request { name: "cam2", ..ask };
+    assert_eq!(refusal(at(1), &proved("secret", missing)), Some(Verdict::Refused(Refusal::NoStream)));
 
     let mut exchange = self::exchange(now);
     join(&mut exchange, now, at(1), "cam");
@@ -198,7 +223,11 @@ fn refusals_name_their_reason() {
     assert_eq!(exchange.addresses().len(), 2);
     // The previous stream is not continued.
     let reaction = exchange.handle(now, at(2), &second.emit(), known);
-    assert_eq!(reaction.change, Some(Change::Joined("mic".to_owned())), "its cookie is still good");
+    assert_eq!(
+        reaction.change,
+        Some(Change::Joined { name: "mic".to_owned(), user: None }),
+        "its cookie is still good"
+    );
 }
 
 #[test]

@@ -1,0 +1,265 @@
+//! Who may do what: turns what a caller presents, a token or a signed link, into a [`Grant`].
+//!
+//! All servers ask here: HTTP for each request, TCP for each `AUTH`, UDP for each datagram. The
+//! rules come from the configuration (`[access]` and `[[token]]`); without any, everyone may watch
+//! and view. `docs/security.md` is the reference for users.
+
+mod attempts;
+mod link;
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use subtle::ConstantTimeEq;
+
+use crate::{
+    config::{self, Role, Roles, Scope, Token},
+    shares::Caller,
+};
+use attempts::Attempts;
+pub use link::Link;
+use tidecast_net::clock;
+use tidecast_wire::subscribe::{Request, TokenDigest};
+
+/// The rules, and the hosts that fail to meet them.
+#[derive(Debug, Clone)]
+pub struct Access(Arc<Rules>);
+
+#[derive(Debug)]
+struct Rules {
+    config: config::Access,
+    /// For each token: what tells which one a subscriber's proof is about, and its grant.
+    tokens: Vec<([u8; 8], Grant)>,
+    anonymous: Grant,
+    attempts: Mutex<Attempts>,
+}
+
+/// What a caller may do.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// Name of its token; `None` without one.
+    user: Option<Arc<str>>,
+    roles: Roles,
+    scope: Arc<Scope>,
+    /// When it ends, since the Unix epoch.
+    expires: Option<Duration>,
+}
+
+/// Why a caller may not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// It has presented nothing, and that is not enough.
+    #[error("this needs the role {0}: expected a token (Authorization: Bearer TOKEN, or ?token=TOKEN)")]
+    NoToken(Role),
+    /// No token is like this.
+    #[error("unknown token: expected one that the operator gave out")]
+    Unknown,
+    /// The token was good until now.
+    #[error("this token has expired: expected a newer one")]
+    Expired,
+    /// Its signature is wrong, or it is for another path or address.
+    #[error("this link was not signed by this relay, or for another path or address: expected a newer one")]
+    Forged,
+    /// The link was good until now.
+    #[error("this link has expired: expected a newer one, as in a playlist loaded again")]
+    LinkExpired,
+    /// Too many wrong attempts from one host.
+    #[error("too many wrong tokens from this host: expected a right one, or a pause")]
+    TooMany,
+    /// The token does not have the role.
+    #[error("this needs the role {0}, which this token does not have")]
+    Role(Role),
+    /// The token is for other streams.
+    #[error("this token is not for {0}: expected one of its channels or groups")]
+    Stream(String),
+}
+
+impl Denied {
+    /// Whether another token could help, so that the caller should be asked for one.
+    pub fn asks_for_token(&self) -> bool {
+        matches!(self, Denied::NoToken(_) | Denied::Unknown | Denied::Expired)
+    }
+}
+
+impl Access {
+    /// Access by these rules. `control`: whether everyone may change something where there are no
+    /// rules.
+    pub fn new(config: config::Access, control: bool) -> Access {
+        let scope = Arc::new(Scope::default());
+        let roles = match config.anonymous {
+            _ if !config.has_rules() => {
+                let operate = control.then_some(Role::Operate);
+                [Role::Watch, Role::View].into_iter().chain(operate).collect()
+            }
+            Some(roles) => roles,
+            None => Roles::default(),
+        };
+        let anonymous = Grant { user: None, roles, scope, expires: None };
+        let tokens = config.tokens.iter().map(|token| (token.digest.id(), Grant::of(token))).collect();
+        Access(Arc::new(Rules { config, tokens, anonymous, attempts: Mutex::default() }))
+    }
+
+    /// Whether there are rules.
+    pub fn has_rules(&self) -> bool {
+        self.0.config.has_rules()
+    }
+
+    /// What everyone may do.
+    pub fn anonymous(&self) -> Grant {
+        self.0.anonymous.clone()
+    }
+
+    /// What the bearer of a token may do. Every token is compared, each in constant time, so that
+    /// the time tells nothing.
+    ///
+    /// # Errors
+    /// It is unknown or expired, or this host has tried too many.
+    pub fn with_token(&self, caller: Caller, token: &str) -> Result<Grant, Denied> {
+        let TokenDigest(digest) = TokenDigest::of(token);
+        let known = self.0.config.tokens.iter().zip(&self.0.tokens);
+        let found = known.fold(
+            None,
+            |found, (token, (_, grant))| {
+                if token.digest.0.ct_eq(&digest).into() { Some(grant) } else { found }
+            },
+        );
+        match found {
+            Some(grant) => grant.clone().unless_expired(),
+            None if !self.has_rules() => Ok(self.anonymous()),
+            None => Err(self.failed(caller, Denied::Unknown)),
+        }
+    }
+
+    /// What a subscriber over UDP may do, who proves its token.
+    ///
+    /// # Errors
+    /// The proof is of no known token, or the token has expired.
+    pub fn with_proof(&self, request: &Request<'_>) -> Result<Grant, Denied> {
+        if request.proof.is_empty() || !self.has_rules() {
+            return Ok(self.anonymous());
+        }
+        let known = self.0.config.tokens.iter().zip(&self.0.tokens);
+        let mut same = known.filter(|(_, (id, _))| request.proof.starts_with(id));
+        let (_, (_, grant)) =
+            same.find(|(token, _)| token.digest.is_proved(request)).ok_or(Denied::Unknown)?;
+        grant.clone().unless_expired()
+    }
+
+    /// What the bearer of a signed link to `path` may do.
+    ///
+    /// # Errors
+    /// The link is not the relay's, or expired, or this host has tried too many.
+    pub fn with_link(
+        &self,
+        caller: Caller,
+        path: &str,
+        link: &Link<'_>,
+        from: Option<IpAddr>,
+    ) -> Result<Grant, Denied> {
+        let Some(key) = &self.0.config.link_key else {
+            // Without keys of links the query means something else, or nothing.
+            return Ok(self.anonymous());
+        };
+        if !link.is_signed(key, path) || !link.is_from(from) {
+            return Err(self.failed(caller, Denied::Forged));
+        }
+        let expires = link.expires().ok_or(Denied::Forged)?;
+        let roles = [Role::Watch].into_iter().collect();
+        let grant = Grant { user: Some("link".into()), roles, expires: Some(expires), ..self.anonymous() };
+        grant.unless_expired().map_err(|_| Denied::LinkExpired)
+    }
+
+    /// The query of a signed link to `path`, valid as long as those of playlists, and no longer
+    /// than the grant; `None` without a key, or if everyone may watch.
+    pub fn sign(&self, path: &str, grant: &Grant) -> Option<String> {
+        let key = self.0.config.link_key.as_ref()?;
+        if self.0.anonymous.roles.has(Role::Watch) {
+            return None;
+        }
+        let usual = clock::unix() + self.0.config.link_valid;
+        let until = grant.expires.map_or(usual, |expires| expires.min(usual));
+        Some(link::query(key, path, until.as_secs(), None))
+    }
+
+    /// Counts a failed attempt; says what to answer.
+    fn failed(&self, caller: Caller, why: Denied) -> Denied {
+        // Single insertions, so a panic cannot leave the table inconsistent.
+        let mut attempts = self.0.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        if attempts.failed(clock::now(), caller) { Denied::TooMany } else { why }
+    }
+}
+
+impl Grant {
+    fn of(token: &Token) -> Grant {
+        Grant {
+            user: Some(token.name.as_str().into()),
+            roles: token.roles,
+            scope: Arc::new(token.scope.clone()),
+            expires: token.expires,
+        }
+    }
+
+    fn unless_expired(self) -> Result<Grant, Denied> {
+        match self.expires {
+            Some(expires) if expires <= clock::unix() => Err(Denied::Expired),
+            _ => Ok(self),
+        }
+    }
+
+    /// Name of the token, `link` for a signed link; `None` without one.
+    pub fn user(&self) -> Option<Arc<str>> {
+        self.user.clone()
+    }
+
+    /// Whether it has a role.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.has(role)
+    }
+
+    /// Whether a channel may be received.
+    pub fn may_watch(&self, channel: &str) -> bool {
+        self.has(Role::Watch) && self.scope.has_channel(channel)
+    }
+
+    /// Checks that it has a role.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn needs(&self, role: Role) -> Result<(), Denied> {
+        match &self.user {
+            _ if self.has(role) => Ok(()),
+            Some(_) => Err(Denied::Role(role)),
+            None => Err(Denied::NoToken(role)),
+        }
+    }
+
+    /// Checks that a channel may be received.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn channel(&self, name: &str) -> Result<(), Denied> {
+        self.needs(Role::Watch)?;
+        if self.scope.has_channel(name) { Ok(()) } else { Err(Denied::Stream(name.to_owned())) }
+    }
+
+    /// Checks that a group may be received on demand.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn group(&self, group: IpAddr) -> Result<(), Denied> {
+        self.needs(Role::Watch)?;
+        if self.scope.has_group(group) { Ok(()) } else { Err(Denied::Stream(group.to_string())) }
+    }
+}
+
+/// The query of a link to `path`, valid until a time since the Unix epoch, for one address alone if
+/// there is one; `None` without a key.
+pub fn signed(config: &config::Access, path: &str, until: Duration, only: Option<IpAddr>) -> Option<String> {
+    Some(link::query(config.link_key.as_ref()?, path, until.as_secs(), only))
+}
+
+#[cfg(test)]
+mod tests;
