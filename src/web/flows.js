@@ -20,7 +20,7 @@ export const COLUMNS = [
   ['rate', 'Rate', (c, i) => (c.ended[i] ? 'ended' : c.packets_per_second[i] === null ? '' : packets(c.packets_per_second[i]))],
   ['received', 'Received', (c, i) => count(c.received[i])],
   ['lost', 'Lost', (c, i) => count(c.lost[i])],
-  ['recovered', 'Recovered', (c, i) => count(c.recovered[i])],
+  ['recovered', 'Rescued', (c, i) => count(c.recovered[i])],
   ['jitter', 'Jitter', (c, i) => time(c.jitter_seconds[i])],
   ['idle', 'Last packet', (c, i) => `${time(c.idle_seconds[i])} ago`],
   ['source', 'Source', (c, i) => c.source[i]],
