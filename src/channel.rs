@@ -250,7 +250,7 @@ impl Channel {
             ..
         } = spec;
         let (format, legs) = (relay.format.to_string(), inputs.len());
-        let (hold, fec) = (relay.hold, relay.fec);
+        let (hold, fec, seal) = (relay.hold, relay.fec, relay.seal.clone());
         let rist = |input: &address::Input| input.scheme == address::Scheme::Rist;
         let asks = inputs.iter().map(|input| spec.retransmission.asks(rist(input), input.is_class_d()));
         let relay = Relay::new(relay.for_legs(asks, rand::random()));
@@ -282,7 +282,7 @@ impl Channel {
             surveyed: Vec::new(),
             hold,
             relay_due: None,
-            outputs: UdpOutputs::new(spec.outputs, owner, kit.burst, now, &mut kit.interfaces),
+            outputs: UdpOutputs::sealed(spec.outputs, owner, seal, kit.burst, now, &mut kit.interfaces),
             wrapper: sends_rtp.then(|| Wrapper::new(now)),
             reports: Vec::new(),
             starting: Vec::new(),

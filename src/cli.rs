@@ -14,12 +14,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::limits::BURST_MAX;
 
 mod about;
+mod key;
 #[cfg(feature = "probe")]
 mod probe;
 mod token;
 mod tools;
 
 pub use about::{Completions, Config, Man};
+pub use key::{Key, KeyCommand};
 #[cfg(feature = "probe")]
 pub use probe::{Probe, Probed};
 pub use token::{Action as TokenAction, Link as SignedLink, New as NewToken, Token};
@@ -143,6 +145,8 @@ pub enum Command {
     Token(Token),
     /// Print a configuration file to start from
     Config(Config),
+    /// Make a key for sealed native datagrams
+    Key(Key),
     /// Print what a shell needs to complete command lines
     Completions(Completions),
     /// Write the manual pages
@@ -259,6 +263,10 @@ pub struct Relay {
     /// producers, too)
     #[arg(long, value_name = "WHOM", default_value = "auto")]
     pub retransmission: String,
+    /// Take only native datagrams sealed with a key of this file (`tidecast key`); may be given
+    /// several times
+    #[arg(long, value_name = "FILE")]
+    pub seal: Vec<String>,
     /// The channel's name in URLs, metrics and logs
     #[arg(long, default_value = "main")]
     pub name: String,

@@ -13,6 +13,7 @@ mod demo;
 mod documented;
 pub mod flags;
 pub mod impair;
+mod key;
 mod manual;
 #[cfg(feature = "probe")]
 mod probe;
@@ -110,6 +111,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(&args),
         Command::Token(args) => token::run(&args, &mut std::io::stdout().lock()),
         Command::Config(args) => about::config(&args, &mut std::io::stdout().lock()),
+        Command::Key(args) => key::run(&args, &mut std::io::stdout().lock()),
         Command::Completions(args) => about::completions(&args, &mut std::io::stdout().lock()),
         Command::Man(args) => manual::run(&args),
     }

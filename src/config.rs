@@ -18,6 +18,7 @@ mod origin;
 mod problem;
 pub(crate) mod raw;
 mod reports;
+pub mod seal;
 mod validate;
 
 use std::net::IpAddr;
@@ -40,7 +41,7 @@ use raw::{Raw, SettingPlace};
 use tidecast_core::relay;
 pub use tidecast_core::relay::{Delay, Fec, Hold, Release, Retransmission};
 use tidecast_net::address::{Endpoint, Input, Interface, Output, Recording};
-use tidecast_wire::{Format, rtp::PayloadTypes};
+use tidecast_wire::{Format, rtp::PayloadTypes, seal::Keyring};
 
 /// A sample configuration file: every key with its default, commented out.
 pub const SAMPLE: &str = include_str!("../deploy/tidecast.toml");
@@ -175,6 +176,8 @@ pub struct Channel {
     pub fec: Fec,
     /// Whether missing packets are requested.
     pub retransmission: Retransmission,
+    /// The keys, if sealed datagrams alone are taken.
+    pub seal: Option<Arc<Keyring>>,
     /// How long a gap may delay later packets.
     pub hold: Hold,
     /// When packets in order are sent.
@@ -227,6 +230,7 @@ impl Channel {
             window_max: self.limits.window_max,
             bytes_max: self.limits.bytes_max,
             flow_idle: self.limits.flow_idle,
+            seal: self.seal.clone(),
             ..relay::Config::default()
         }
     }

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tidecast_wire::native::{Kind, Packet, Repr};
+use tidecast_wire::seal::{Key, Sealer};
 
 use tidecast_testkit::examples;
 
@@ -140,12 +141,23 @@ fn the_documented_bytes_are_what_the_text_says() {
         ..reading
     };
     let end = Repr { kind: Kind::End, timestamp: 0, ..heartbeat };
-    let expected = [reading, heartbeat, end].map(|repr| {
+    let plain = [reading, heartbeat, end].map(|repr| {
         let mut bytes = Vec::new();
         repr.emit(&mut bytes);
         bytes
     });
-    assert_eq!(documented_datagrams(), expected);
+    let digits: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
+    let key: Key = format!("1:{digits}").parse().expect("a key");
+    let sealer = Sealer::new(&key, 7, 0xC0FF_EE01, true).expect("a key of all streams");
+    let sealed = [reading, heartbeat].map(|repr| {
+        let mut bytes = Vec::new();
+        sealer.seal(&repr, &mut bytes);
+        bytes
+    });
+    assert_eq!(documented_datagrams(), [&plain[..], &sealed].concat());
+    let stream_key = key.for_stream(7).expect("a key of all streams").secret_text();
+    let text = std::fs::read_to_string(docs("wire-format.md")).expect("the document");
+    assert!(text.contains(&format!("stream key    {}\n", &stream_key["1/7:".len()..])));
 }
 
 /// Multiplies in GF(2^8) with the polynomial 0x11D, as in the document.

@@ -4,7 +4,7 @@
 //! that cannot be sent is counted by reason and dropped. Outputs that differ only in their target
 //! share a socket (`socket_group`).
 
-use std::{os::fd::BorrowedFd, time::Instant};
+use std::{os::fd::BorrowedFd, sync::Arc, time::Instant};
 
 use socket2::Domain;
 
@@ -16,6 +16,7 @@ use tidecast_net::{
     interface::Interfaces,
     sys::SendBatch,
 };
+use tidecast_wire::seal::Keyring;
 
 mod burst;
 mod native;
@@ -157,9 +158,22 @@ impl UdpOutputs {
         now: Instant,
         interfaces: &mut Interfaces,
     ) -> UdpOutputs {
+        UdpOutputs::sealed(outputs, owner, None, burst, now, interfaces)
+    }
+
+    /// Like [`UdpOutputs::new`], for sealed streams: their repair packets are sealed with the same
+    /// keys.
+    pub fn sealed(
+        outputs: Vec<Output>,
+        owner: Owner,
+        seal: Option<Arc<Keyring>>,
+        burst: usize,
+        now: Instant,
+        interfaces: &mut Interfaces,
+    ) -> UdpOutputs {
         let count = outputs.len();
         let protections = Protection::of(&outputs, &owner, burst, now, interfaces);
-        let natives = Native::of(&outputs, &owner);
+        let natives = Native::of(&outputs, &owner, seal.as_ref());
         let mut keys: Vec<(GroupKey, Vec<UdpOutput>)> = Vec::new();
         let mut rists = Vec::new();
         for (place, output) in outputs.into_iter().enumerate() {

@@ -69,6 +69,12 @@ pub struct Send {
     /// Add repair packets: M for every K, the K taken STRIDE apart (native format)
     #[arg(long, value_name = "K,M[,STRIDE]")]
     pub fec: Option<Fec>,
+    /// Seal the datagrams with the first key of this file (`tidecast key`; native format)
+    #[arg(long, value_name = "FILE")]
+    pub seal: Option<PathBuf>,
+    /// Encrypt the payload as well
+    #[arg(long, requires = "seal")]
+    pub encrypt: bool,
     /// The first stream id (RTP: SSRC), decimal or 0x hexadecimal [default: 1, RTP: random]
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     pub stream: Option<u32>,
@@ -210,6 +216,10 @@ pub struct Recv {
     /// producers, too)
     #[arg(long, value_name = "WHOM", default_value = "auto")]
     pub retransmission: Retransmission,
+    /// Take only native datagrams sealed with a key of this file (`tidecast key`); may be given
+    /// several times
+    #[arg(long, value_name = "FILE")]
+    pub seal: Vec<PathBuf>,
 }
 
 /// `tidecast impair`
@@ -354,7 +364,7 @@ fn parse_size(text: &str) -> Result<usize, String> {
     }
 }
 
-fn parse_id(text: &str) -> Result<u32, String> {
+pub(super) fn parse_id(text: &str) -> Result<u32, String> {
     let id = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => u32::from_str_radix(digits, 16),
         None => text.parse(),

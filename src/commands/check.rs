@@ -16,6 +16,7 @@ use crate::words;
 use folder::Sandbox;
 use machine::Mark;
 use tidecast_net::address::Scheme;
+use tidecast_wire::seal::Key;
 
 /// Prints one line per channel, one for HTTP, and `FILE: ok`; then one line for each item that was
 /// tried on this machine.
@@ -85,10 +86,23 @@ fn channel_line(channel: &Channel) -> String {
         let _ = write!(line, ", fec {}", channel.fec);
     }
     line.push_str(asked(channel));
+    if let Some(keyring) = &channel.seal {
+        let ids: Vec<String> = keyring.keys().iter().map(key_name).collect();
+        let _ = write!(line, ", sealed with {} {}", counted_keys(ids.len()), ids.join(", "));
+    }
     if channel.release != Release::Asap {
         let _ = write!(line, ", {}", channel.release);
     }
     line
+}
+
+/// Id of a key, and its stream.
+fn key_name(key: &Key) -> String {
+    key.stream().map_or_else(|| key.id().to_string(), |stream| format!("{}/{stream}", key.id()))
+}
+
+fn counted_keys(count: usize) -> &'static str {
+    if count == 1 { "key" } else { "keys" }
 }
 
 /// Which senders are asked for missing packets.

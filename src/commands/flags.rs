@@ -74,6 +74,8 @@ fn relay(args: &cli::Relay) -> Raw {
         rtpmap: (!args.rtpmap.is_empty()).then(|| texts("--rtpmap", &args.rtpmap)),
         fec: Some(text("--fec", &args.fec)),
         retransmission: Some(text("--retransmission", &args.retransmission)),
+        seal: (!args.seal.is_empty()).then(|| text("--seal", "required")),
+        seal_keys: (!args.seal.is_empty()).then(|| texts("--seal", &args.seal)),
         hold: Some(text("--hold", &args.hold)),
         hold_min: None,
         hold_max: None,

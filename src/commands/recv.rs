@@ -11,7 +11,8 @@ mod writer;
 use std::{
     fs::File,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,7 +22,9 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use super::{Failure, service::say, shutdown::Signals};
 use crate::{
     channel::{ChannelSpec, PathSettings, Sink, state::ChannelState, thread::PacketThread},
-    cli, observe,
+    cli,
+    config::seal,
+    observe,
 };
 use summary::Summary;
 use tidecast_core::relay::{self, Fec, Hold};
@@ -30,7 +33,11 @@ use tidecast_net::{
     address::{Input, Remote, Scheme, Source},
     limits::RECEIVE_BUFFER_BYTES,
 };
-use tidecast_wire::{Format, st2022::PORTS_ABOVE};
+use tidecast_wire::{
+    Format,
+    seal::{Key, Keyring},
+    st2022::PORTS_ABOVE,
+};
 use writer::{Writer, Written};
 
 /// Name of the channel on the packet thread.
@@ -50,6 +57,7 @@ pub(super) fn run(args: &cli::Recv) -> Result<(), Failure> {
 async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     let (legs, remote) = sources(args)?;
     check_fec(args, &legs)?;
+    let keyring = keyring(args)?;
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let output = args.output.as_deref().map(open).transpose()?;
     let (sink, mut writer) =
@@ -57,7 +65,8 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     let settings = PathSettings { tick: Duration::ZERO, ..PathSettings::default() };
     let (packet_thread, thread) =
         PacketThread::spawn(0, settings).context("cannot start the packet thread")?;
-    let started = packet_thread.add(channel(args, legs.clone(), sink)).await.context("cannot receive")?;
+    let started =
+        packet_thread.add(channel(args, legs.clone(), keyring, sink)).await.context("cannot receive")?;
     let inputs: Vec<String> = args.inputs.iter().map(ToString::to_string).collect();
     if !legs.is_empty() && started.waiting.len() == legs.len() {
         // A relay would wait for the interface; a measurement should fail at once.
@@ -262,16 +271,37 @@ impl Write for RawStdout {
     }
 }
 
-fn channel(args: &cli::Recv, inputs: Vec<Input>, sink: Sink) -> ChannelSpec {
+/// The keys for datagrams that must be sealed.
+fn keyring(args: &cli::Recv) -> Result<Option<Arc<Keyring>>, Failure> {
+    if args.seal.is_empty() {
+        return Ok(None);
+    }
+    if !matches!(args.format, Format::Auto | Format::Native) || args.fec == Fec::St2022 {
+        return Err(Failure::Usage(
+            "--seal: expected --format native: nothing else can be sealed".to_owned(),
+        ));
+    }
+    let read =
+        |file: &PathBuf| seal::read(file).map_err(|reason| Failure::Usage(format!("--seal: {reason}")));
+    let keys: Vec<Vec<Key>> = args.seal.iter().map(read).collect::<Result<_, _>>()?;
+    let keyring = Keyring::new(keys.concat()).map_err(|error| Failure::Usage(format!("--seal: {error}")))?;
+    Ok(Some(Arc::new(keyring)))
+}
+
+fn channel(args: &cli::Recv, inputs: Vec<Input>, seal: Option<Arc<Keyring>>, sink: Sink) -> ChannelSpec {
     let rist = inputs.iter().any(|input| input.scheme == Scheme::Rist);
     let hold = if args.hold == Hold::default() { Hold::auto(rist) } else { args.hold };
     let is_rtp = args.fec == Fec::St2022 && args.format == Format::Auto;
-    let format = if is_rtp { Format::Rtp } else { args.format.clone() };
+    let format = match (is_rtp, &seal) {
+        (true, _) => Format::Rtp,
+        (false, Some(_)) => Format::Native,
+        (false, None) => args.format.clone(),
+    };
     ChannelSpec {
         name: CHANNEL.to_owned(),
         inputs,
         reports: Vec::new(),
-        relay: relay::Config { format, fec: args.fec, hold, ..relay::Config::default() },
+        relay: relay::Config { format, fec: args.fec, hold, seal, ..relay::Config::default() },
         retransmission: args.retransmission,
         outputs: Vec::new(),
         receive_buffer: RECEIVE_BUFFER_BYTES,

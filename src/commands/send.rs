@@ -38,6 +38,7 @@ use reader::{Origin, Reader};
 use tidecast_core::history::Settings;
 use tidecast_net::address::Scheme;
 use tidecast_net::clock;
+use tidecast_wire::seal::Key;
 use tidecast_wire::ts::packets;
 
 /// Sends until the input ends, a limit is reached, or a signal arrives; then ends the session and
@@ -64,7 +65,7 @@ fn send(args: &cli::Send, stop: Stop) -> Result<Link, Failure> {
     match args.source() {
         Source::Sensors(count) => {
             let carriers = Carriers::new(args, choose(args, None)?)?;
-            let mut job = Job::start(args, stop, carriers.session(), Extent::Unknown)?;
+            let mut job = Job::start(args, stop, (carriers.session(), carriers.key()), Extent::Unknown)?;
             sensors::run(&mut job, &carriers, count, args.interval)?;
             Ok(job.link)
         }
@@ -92,7 +93,7 @@ fn send_bytes(args: &cli::Send, mut reader: Reader, stop: Stop) -> Result<Link, 
     let cutter = cutter(args, &reader, format, splitter)?;
     let carriers = Carriers::new(args, format)?;
     let carrier = carriers.carrier(0, transport_stream)?;
-    let mut job = Job::start(args, stop, carriers.session(), reader.extent())?;
+    let mut job = Job::start(args, stop, (carriers.session(), carriers.key()), reader.extent())?;
     file::run(&mut job, reader, cutter, carrier)?;
     Ok(job.link)
 }
@@ -116,7 +117,9 @@ fn choose(args: &cli::Send, transport_stream: Option<bool>) -> Result<SendFormat
     let target = args.target();
     let format = args.format.unwrap_or(match target.scheme {
         Scheme::Rtp | Scheme::Rist => SendFormat::Rtp,
-        Scheme::Udp if args.fec.is_some() || args.session.is_some() => SendFormat::Native,
+        Scheme::Udp if args.fec.is_some() || args.session.is_some() || args.seal.is_some() => {
+            SendFormat::Native
+        }
         Scheme::Udp if transport_stream == Some(true) => SendFormat::Ts,
         Scheme::Udp if target.payload => SendFormat::Raw,
         Scheme::Udp => SendFormat::Native,
@@ -132,6 +135,9 @@ fn choose(args: &cli::Send, transport_stream: Option<bool>) -> Result<SendFormat
     }
     if args.session.is_some() && !native {
         return refuse(&format!("--session: expected the format native, got {name}"));
+    }
+    if args.seal.is_some() && !native {
+        return refuse(&format!("--seal: expected the format native, got {name}, which cannot be sealed"));
     }
     let asked =
         [("--history", args.history.is_some()), ("--retransmit-share", args.retransmit_share.is_some())];
@@ -219,12 +225,18 @@ struct Job {
 
 impl Job {
     /// Starts a run. `session` is that of the native format, whose receivers can request
-    /// retransmission; `extent`: how much there is to send.
-    fn start(args: &cli::Send, stop: Stop, session: Option<u32>, extent: Extent) -> anyhow::Result<Job> {
+    /// retransmission, `key` what they must seal requests with; `extent`: how much there is to
+    /// send.
+    fn start(
+        args: &cli::Send,
+        stop: Stop,
+        (session, key): (Option<u32>, Option<Key>),
+        extent: Extent,
+    ) -> anyhow::Result<Job> {
         let mut link = Link::open(args.target())?;
         let settings = history(args);
         if let Some(session) = session.filter(|_| !settings.age_max.is_zero()) {
-            link.answer(session, settings)?;
+            link.answer(session, settings, key)?;
         }
         let started = clock::now();
         let end = args.duration.and_then(|duration| started.checked_add(duration));

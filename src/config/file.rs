@@ -160,6 +160,8 @@ fn channel(mut table: Table<'_>, file: &mut File<'_>) -> RawChannel {
         rtpmap: table.values("rtpmap", file),
         fec: table.value("fec", file),
         retransmission: table.value("retransmission", file),
+        seal: table.value("seal", file),
+        seal_keys: table.values("seal_keys", file),
         hold: table.value("hold", file),
         hold_min: table.value("hold_min", file),
         hold_max: table.value("hold_max", file),

@@ -156,6 +156,8 @@ pub(crate) struct RawChannel {
     pub(crate) rtpmap: Option<Vec<Field>>,
     pub(crate) fec: Option<Field>,
     pub(crate) retransmission: Option<Field>,
+    pub(crate) seal: Option<Field>,
+    pub(crate) seal_keys: Option<Vec<Field>>,
     pub(crate) hold: Option<Field>,
     pub(crate) hold_min: Option<Field>,
     pub(crate) hold_max: Option<Field>,

@@ -9,6 +9,7 @@ mod ports;
 mod problems;
 mod reference;
 mod sample;
+mod seal;
 mod values;
 
 use super::*;
@@ -36,6 +37,7 @@ fn relay() -> cli::Relay {
         fec: "off".into(),
         retransmission: "auto".into(),
         hold: "50ms".into(),
+        seal: vec![],
         release: Some("paced".into()),
         release_delay: Some("120ms".into()),
         http: None,
@@ -94,6 +96,7 @@ fn a_channel_has_defaults() {
         payload_types: Arc::default(),
         fec: Fec::Off,
         retransmission: Retransmission::Auto,
+        seal: None,
         hold: Hold::Auto { min: Duration::from_millis(20), max: Duration::from_millis(500) },
         release: Release::Asap,
         limits: Limits {

@@ -19,7 +19,7 @@ use super::problem::Problem;
 use super::raw::{Field, Raw, RawChannel, RawHttp, RawShares, RawTcp, RawUdp, Value};
 use super::{
     Access, Channel, Config, Delay, Described, Fec, Hold, Http, Imported, Leg, Limits, Release,
-    Retransmission, Shown, Tcp, Udp, cross, m3u, reports,
+    Retransmission, Shown, Tcp, Udp, cross, m3u, reports, seal,
 };
 use crate::limits::{
     BASE_BYTES_MAX, BURST, BURST_MAX, CHANNEL_BYTES_CONFIG_MAX, CHANNEL_BYTES_CONFIG_MIN, CHANNEL_NUMBER_MAX,
@@ -37,7 +37,7 @@ use tidecast_core::limits::{
 use tidecast_net::address::{Endpoint, Output, Recording, Scheme, Target, listen};
 use tidecast_net::limits::CHANNEL_NAME_BYTES_MAX;
 use tidecast_net::units;
-use tidecast_wire::{Format, rtp::payload_types::Rtpmap};
+use tidecast_wire::{Format, rtp::payload_types::Rtpmap, seal::Keyring};
 
 /// Interprets the whole configuration; errors are added to `problems`. Relative file paths are
 /// relative to `base`.
@@ -267,9 +267,12 @@ impl Check<'_> {
         let hold = self.hold(raw, rist);
         let (release, hold) = self.release(raw, hold);
         let (outputs, recordings) = self.outputs(raw);
+        let format = if rtp && format == Format::Auto { Format::Rtp } else { format };
+        let (seal, format) = self.seal(raw, format);
         Channel {
             name,
-            format: if rtp && format == Format::Auto { Format::Rtp } else { format },
+            format,
+            seal,
             legs,
             payload_types: described.as_ref().map_or_else(Arc::default, |it| Arc::new(it.payload_types())),
             described: described.map(Arc::new),
@@ -289,6 +292,32 @@ impl Check<'_> {
                 bytes(value, RECEIVE_BUFFER_MIN..=RECEIVE_BUFFER_MAX).map(Some)
             }),
         }
+    }
+
+    /// Returns the keys of a channel that takes sealed datagrams alone, and its format: that of
+    /// the datagrams that can be sealed.
+    fn seal(&mut self, raw: &RawChannel, format: Format) -> (Option<Arc<Keyring>>, Format) {
+        let fields = raw.seal_keys.as_deref().unwrap_or_default();
+        let required = self.value(&raw.seal, false, seal::required);
+        let Some(field) = raw.seal.as_ref().filter(|_| required) else {
+            if let Some(keys) = fields.first() {
+                let reason = "expected only with seal = \"required\"";
+                self.problems.push(Problem::at(keys.place.clone(), reason));
+            }
+            return (None, format);
+        };
+        if !matches!(format, Format::Auto | Format::Native) {
+            let other = format.to_string();
+            let reason =
+                format!("expected the format native instead of {other:?}: nothing else can be sealed");
+            self.problems.push(Problem::of_field(field, reason));
+        }
+        if fields.is_empty() {
+            let reason = "expected seal_keys with a key, or with a file that `tidecast key new` writes";
+            self.problems.push(Problem::of_field(field, reason));
+        }
+        let keyring = seal::keyring(fields, self.base, self.problems);
+        (keyring.map(Arc::new), Format::Native)
     }
 
     /// Returns the description of the channel's RTP content, if configured.

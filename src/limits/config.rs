@@ -41,5 +41,7 @@ pub const RECEIVE_BUFFER_MIN: usize = 64 << 10;
 /// Maximum configured receive buffer: the kernel keeps its size in a signed 32-bit number and
 /// doubles it.
 pub const RECEIVE_BUFFER_MAX: usize = (1 << 30) - 1;
+/// Maximum file with keys: as many as there may be, each with a long comment.
+pub const SEAL_FILE_BYTES_MAX: u64 = 64 << 10;
 const _: () = assert!(CHANNEL_BYTES_CONFIG_MIN >= 2 * DATAGRAM_BYTES_MAX);
 const _: () = assert!(TICK.as_millis() <= TICK_MAX.as_millis());

@@ -41,6 +41,23 @@ pub(super) fn explain(reason: &str, state: &ChannelState, path: &str) -> String 
             "packets without a transport stream come among it: keep-alives, or another stream with the same SSRC",
             example,
         ),
+        "unsealed" => from(
+            "they are not sealed, and the channel takes sealed datagrams alone: give their sender a key, or look who sends",
+            example,
+        ),
+        "unknown_key" => from(
+            "they are sealed with a key whose id is not among the channel's `seal_keys`: add that key, or give the sender another one",
+            example,
+        ),
+        "forged" => from(
+            "their tag does not fit: somebody without the key sends, or the sender has another key with the same id",
+            example,
+        ),
+        "replayed" => from(
+            "they were sent before: somebody records and sends again, a session is older than the last one of its stream because \
+             the sender's clock was set back, or the sender counts anew without a new session",
+            example,
+        ),
         "empty" => from("they are empty, which some senders use to keep a path open", example),
         "too_long" => "they are longer than a relay takes: let the sender send smaller datagrams".to_owned(),
         "collision" => from(

@@ -30,6 +30,7 @@ use tidecast_net::clock;
 use tidecast_wire::{
     limits::REQUEST_BYTES_MAX,
     native::{self, Kind, Nack, Packet, RETRANSMISSION, Repr},
+    seal::{Key as SealKey, Sealer},
 };
 
 /// How long a producer waits at its end for another request, if there were any: the round-trip
@@ -44,6 +45,8 @@ type Key = (u32, u64);
 pub(crate) struct Answers {
     session: u32,
     history: History<Key>,
+    /// The key that requests must be sealed with.
+    seal: Option<SealKey>,
     malformed: u64,
     foreign: u64,
 }
@@ -51,7 +54,7 @@ pub(crate) struct Answers {
 impl Answers {
     /// Creates a history without datagrams.
     pub(crate) fn new(session: u32, settings: Settings) -> Answers {
-        Answers { session, history: History::new(settings), malformed: 0, foreign: 0 }
+        Answers { session, history: History::new(settings), seal: None, malformed: 0, foreign: 0 }
     }
 
     /// Keeps a sent datagram if it is a data packet: no other type has its own sequence number.
@@ -65,7 +68,11 @@ impl Answers {
     /// `again`.
     pub(crate) fn handle(&mut self, now: Instant, datagram: &[u8], again: &mut Vec<Vec<u8>>) {
         match Packet::parse(datagram) {
-            Ok(packet) if packet.kind() == Kind::Nack && packet.session() == self.session => {
+            Ok(packet)
+                if packet.kind() == Kind::Nack
+                    && packet.session() == self.session
+                    && self.is_sealed(&packet, datagram) =>
+            {
                 // The payload was checked together with the packet.
                 if let Ok(nack) = Nack::parse(packet.payload()) {
                     self.answer(now, packet.stream(), &nack, again);
@@ -76,6 +83,15 @@ impl Answers {
             }
             Err(_) => self.malformed += 1,
         }
+    }
+
+    /// Whether a request is from one who has the key, if there is one.
+    fn is_sealed(&self, packet: &Packet<'_>, datagram: &[u8]) -> bool {
+        let Some(key) = &self.seal else { return true };
+        // Others could have everything sent twice; requests are so rare that nothing is kept for
+        // them.
+        Sealer::new(key, packet.stream(), self.session, false)
+            .is_ok_and(|sealer| sealer.knows(packet, datagram))
     }
 
     fn answer(&mut self, now: Instant, stream: u32, nack: &Nack<'_>, again: &mut Vec<Vec<u8>>) {
@@ -158,6 +174,12 @@ impl Answering {
         let thread =
             thread::Builder::new().name("answers".to_owned()).spawn(move || run(&sender, &theirs))?;
         Ok(Answering { shared, thread: Some(thread) })
+    }
+
+    /// Answers only requests that are sealed with this key.
+    #[cfg(feature = "seal")]
+    pub fn require(&self, key: SealKey) {
+        self.shared.answers().seal = Some(key);
     }
 
     /// Keeps a sent datagram.

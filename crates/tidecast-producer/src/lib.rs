@@ -18,6 +18,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! With the feature `seal`, which compiles a cryptographic library, `Builder::seal` lets relays
+//! tell what the producer sent from what somebody else sends in its name, and may encrypt the
+//! payload.
+//!
 //! # Order of calls
 //!
 //! 1. [`Producer::builder`] takes the target; the methods of [`Builder`] change the defaults;
@@ -46,11 +50,15 @@ pub use tidecast_core::history::{Counters as RequestCounters, Requests, Settings
 pub use tidecast_net::SocketError;
 pub use tidecast_net::address::{AddressError, Interface, Output};
 pub use tidecast_wire::fec::native::{Fec, FecError};
+#[cfg(feature = "seal")]
+pub use tidecast_wire::seal::{Key as SealKey, KeyError as SealKeyError};
 
 pub use answers::Answering;
 pub use socket::{OpenError, Sender};
 use tidecast_core::encode::Encoder;
 use tidecast_net::clock;
+#[cfg(feature = "seal")]
+use {std::sync::Arc, tidecast_wire::seal::Sealer};
 
 /// Sends one stream of native datagrams from a program.
 ///
@@ -104,6 +112,8 @@ pub struct Builder {
     fec: Option<Fec>,
     close_after: Option<Duration>,
     history: History,
+    #[cfg(feature = "seal")]
+    seal: Option<(SealKey, bool)>,
 }
 
 impl Builder {
@@ -133,10 +143,39 @@ impl Builder {
         Builder { history, ..self }
     }
 
+    /// Seals the datagrams with a key of the channel or of this stream: a relay with the key
+    /// refuses what others send. Requests are answered only if they are sealed as well.
+    ///
+    /// A session must not be used twice with the same key, so leave its number to chance.
+    ///
+    /// ```
+    /// use tidecast_producer::{Producer, SealKey};
+    ///
+    /// // From `tidecast key new`; keep it in a file that only the program can read.
+    /// let text = format!("1:{}", "0123456789abcdef".repeat(4));
+    /// let key: SealKey = text.parse()?;
+    /// let target = "udp://127.0.0.1:7000".parse()?;
+    /// let mut producer = Producer::builder(target).stream(7).seal(key.for_stream(7)?).open()?;
+    /// producer.send(b"temperature=21.5")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "seal")]
+    pub fn seal(self, key: SealKey) -> Builder {
+        Builder { seal: Some((key, false)), ..self }
+    }
+
+    /// Seals the datagrams like [`Builder::seal`], and encrypts their payloads: only a relay with
+    /// the key can read them.
+    #[cfg(feature = "seal")]
+    pub fn encrypt(self, key: SealKey) -> Builder {
+        Builder { seal: Some((key, true)), ..self }
+    }
+
     /// Opens the socket.
     ///
     /// # Errors
-    /// [`OpenError`] when the interface does not exist or the system refuses an option.
+    /// [`OpenError`] when the interface does not exist, the system refuses an option, or the key is
+    /// for another stream.
     pub fn open(self) -> Result<Producer, OpenError> {
         let session = self.session.unwrap_or_else(random_session);
         let encoder = Encoder::new(self.stream, session, self.fec);
@@ -144,12 +183,34 @@ impl Builder {
             Some(close_after) => encoder.close_after(close_after),
             None => encoder,
         };
+        #[cfg(feature = "seal")]
+        let encoder = self.sealed(encoder, session)?;
         let sender = Sender::open(&self.target)?;
         let (target, action) = (self.target.target, "wait for requests");
         let start = || Answering::start(&sender, session, self.history);
         let answering = (!self.history.age_max.is_zero()).then(start).transpose();
         let answering = answering.map_err(|cause| OpenError::System { target, action, cause })?;
+        #[cfg(feature = "seal")]
+        if let (Some(answering), Some((key, _))) = (&answering, self.seal) {
+            answering.require(key);
+        }
         Ok(Producer { encoder: Some(encoder), sender, answering, session })
+    }
+
+    #[cfg(feature = "seal")]
+    fn sealed(&self, encoder: Encoder, session: u32) -> Result<Encoder, OpenError> {
+        let Some((key, encrypt)) = &self.seal else { return Ok(encoder) };
+        match Sealer::new(key, self.stream, session, *encrypt) {
+            Ok(sealer) => Ok(encoder.sealed(Arc::new(sealer))),
+            Err(cause) => {
+                let (target, action) = (self.target.target, "seal");
+                Err(OpenError::System {
+                    target,
+                    action,
+                    cause: io::Error::new(io::ErrorKind::InvalidInput, cause),
+                })
+            }
+        }
     }
 }
 
@@ -165,7 +226,16 @@ impl Producer {
     /// no FEC, a history of 1 s.
     pub fn builder(target: Output) -> Builder {
         let history = History::default();
-        Builder { target, stream: 1, session: None, fec: None, close_after: None, history }
+        Builder {
+            target,
+            stream: 1,
+            session: None,
+            fec: None,
+            close_after: None,
+            history,
+            #[cfg(feature = "seal")]
+            seal: None,
+        }
     }
 
     /// Returns the session number of this run.
@@ -376,6 +446,51 @@ mod tests {
         assert_eq!((numbers.requested, numbers.resent, numbers.gone), (9, 2, 7));
         assert_eq!((malformed, foreign), (0, 1));
         producer.finish().expect("sends");
+    }
+
+    #[cfg(feature = "seal")]
+    #[test]
+    fn a_sealed_producer_seals_all_and_answers_only_those_who_have_the_key() {
+        use tidecast_wire::{
+            native::{NackRepr, Repr},
+            seal::Keyring,
+        };
+        let (socket, target) = receiver();
+        let channel: SealKey = format!("1:{}", "ab".repeat(32)).parse().expect("a key");
+        let keys = Keyring::new(vec![channel.clone()]).expect("a key").session(1, 5, 77).expect("its key");
+        let builder =
+            Producer::builder(target).stream(5).session(77).fec(Fec::new(2, 1, 1).expect("a shape"));
+        let key = channel.for_stream(5).expect("a key of the channel");
+        let error = builder.clone().stream(6).seal(key.clone()).open().expect_err("another stream");
+        assert!(error.to_string().contains("stream"), "{error}");
+        let mut producer = builder.encrypt(key).open().expect("opens");
+        let next = || {
+            let mut bytes = [0; 2048];
+            let (len, source) = socket.recv_from(&mut bytes).expect("a datagram");
+            let packet = Packet::parse(&bytes[..len]).expect("a native datagram");
+            let mut plain = packet.payload().to_vec();
+            assert!(keys.open(&packet, &bytes[..len], &mut plain), "{:?}", packet.kind());
+            (packet.kind(), packet.is_encrypted(), packet.is_retransmission(), plain, source)
+        };
+        producer.send(b"one").expect("sends");
+        producer.send(b"two").expect("sends");
+        let sent = [next(), next(), next()];
+        assert_eq!(sent.each_ref().map(|sent| sent.0), [Kind::Data, Kind::Data, Kind::Repair]);
+        assert_eq!((sent[1].1, sent[1].3.as_slice()), (true, &b"two"[..]));
+        let from = sent[0].4;
+        ask(&socket, from, &[(0, 1)]);
+        let mut payload = Vec::new();
+        NackRepr { ranges: &[(1, 1)] }.emit(&mut payload);
+        let (kind, sequence, timestamp) = (Kind::Nack, 0, 0);
+        let request = Repr { kind, flags: 0, stream: 5, session: 77, sequence, timestamp, payload: &payload };
+        let mut datagram = Vec::new();
+        keys.seal(&request, false, &mut datagram);
+        socket.send_to(&datagram, from).expect("sends");
+        let again = next();
+        assert_eq!((again.2, again.3.as_slice()), (true, &b"two"[..]), "the other request was not answered");
+        assert_eq!((producer.requests().foreign, producer.requests().numbers.resent), (1, 1));
+        producer.finish().expect("sends");
+        assert_eq!(next().0, Kind::End);
     }
 
     #[test]

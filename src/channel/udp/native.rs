@@ -1,14 +1,14 @@
 //! Native FEC for outputs that are configured for it: datagrams of native streams unchanged, with
 //! the repair packets that [`Protector`] makes of them.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use tracing::warn;
 
 use super::{Datagram, Owner, burst::Bursts};
 use tidecast_core::protect::{Protector, Taken};
 use tidecast_net::{address::Output, log_limiter::LogLimiter};
-use tidecast_wire::{fec::native::Fec, native::Packet};
+use tidecast_wire::{fec::native::Fec, native::Packet, seal::Keyring};
 
 /// State of all outputs with the same native FEC.
 #[derive(Debug)]
@@ -24,11 +24,11 @@ pub(super) struct Native {
 
 impl Native {
     /// One state for each block shape of these outputs.
-    pub(super) fn of(outputs: &[Output], owner: &Owner) -> Vec<Native> {
+    pub(super) fn of(outputs: &[Output], owner: &Owner, seal: Option<&Arc<Keyring>>) -> Vec<Native> {
         let mut natives: Vec<Native> = Vec::new();
         for fec in outputs.iter().filter_map(Output::native_fec) {
             if natives.iter().all(|native| native.fec != fec) {
-                let protector = Protector::new(fec);
+                let protector = Protector::new(fec).sealed(seal.cloned());
                 natives.push(Native {
                     owner: owner.clone(),
                     fec,

@@ -64,7 +64,7 @@ pub(super) fn play(args: &cli::Send, path: &Path, stop: Stop) -> Result<Link, Fa
     let survey = Survey::of(path, args.port.as_ref())?;
     survey.check(path, args)?;
     survey.warn(path);
-    let mut job = Job::start(args, stop, None, Extent::Datagrams(survey.count))?;
+    let mut job = Job::start(args, stop, (None, None), Extent::Datagrams(survey.count))?;
     let mut player = Player { line: None, lap: Duration::ZERO, laps: 0, sent: 0 };
     loop {
         let mut capture = Capture::open(path).map_err(|error| wrong(path, &error))?;
@@ -99,6 +99,7 @@ fn refuse(args: &cli::Send) -> Result<(), Failure> {
         ("--fec", args.fec.is_some()),
         ("--stream", args.stream.is_some()),
         ("--session", args.session.is_some()),
+        ("--seal", args.seal.is_some()),
         ("--history", args.history.is_some()),
         ("--retransmit-share", args.retransmit_share.is_some()),
     ];

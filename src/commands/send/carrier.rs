@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Failure, usage};
 use crate::cli::{self, SendFormat, Source};
+use crate::commands::key::first;
 use tidecast_core::encode::{EncodeError, Encoder, RtpEncoder};
 use tidecast_core::limits::{BLOCK_CLOSE_AFTER, BLOCK_CLOSE_AFTER_PACED};
 use tidecast_net::clock;
@@ -12,6 +13,7 @@ use tidecast_producer::Fec;
 use tidecast_wire::fec::rs::Codes;
 use tidecast_wire::limits::DATAGRAM_BYTES_MAX;
 use tidecast_wire::rtp::PAYLOAD_TYPE_TS;
+use tidecast_wire::seal::{Key, Sealer};
 
 /// Payload type of everything except a transport stream: the first dynamic one (RFC 3551 section
 /// 3).
@@ -27,11 +29,19 @@ pub(super) fn name(format: SendFormat) -> &'static str {
     }
 }
 
+/// How native datagrams are sealed.
+#[derive(Debug)]
+struct Seal {
+    key: Key,
+    encrypt: bool,
+}
+
 /// Creates the carriers of one run: one for a file, one for each sensor.
 #[derive(Debug)]
 pub(super) struct Carriers {
     format: SendFormat,
     fec: Option<Fec>,
+    seal: Option<Seal>,
     stream: Option<u32>,
     /// Session of the native format; seeds everything else.
     session: u32,
@@ -50,9 +60,12 @@ impl Carriers {
             Source::Sensors(_) => BLOCK_CLOSE_AFTER,
             Source::File(_) | Source::Capture(_) | Source::Stdin => BLOCK_CLOSE_AFTER_PACED,
         };
+        let seal = args.seal.as_deref().map(first).transpose()?;
+        let seal = seal.map(|key| Seal { key, encrypt: args.encrypt });
         Ok(Carriers {
             format,
             fec,
+            seal,
             stream,
             session,
             codes: Arc::default(),
@@ -71,6 +84,17 @@ impl Carriers {
         self.session.into()
     }
 
+    fn sealer(&self, stream: u32) -> Result<Option<Arc<Sealer>>, Failure> {
+        let Some(Seal { key, encrypt }) = &self.seal else { return Ok(None) };
+        let sealer = Sealer::new(key, stream, self.session, *encrypt);
+        sealer.map(|sealer| Some(Arc::new(sealer))).map_err(|error| usage(format!("--seal: {error}")))
+    }
+
+    /// What requests for packets must be sealed with.
+    pub(super) fn key(&self) -> Option<Key> {
+        self.seal.as_ref().map(|seal| seal.key.clone())
+    }
+
     /// The carrier of the stream with this index.
     ///
     /// # Errors
@@ -82,9 +106,14 @@ impl Carriers {
             usage(format!("--stream {start}: expected one that leaves room for {index} more"))
         })?;
         let carrier = match self.format {
-            SendFormat::Native => Carrier::Native(
-                Encoder::sharing(id, self.session, self.fec, &self.codes).close_after(self.close_after),
-            ),
+            SendFormat::Native => {
+                let encoder = Encoder::sharing(id, self.session, self.fec, &self.codes);
+                let encoder = encoder.close_after(self.close_after);
+                match self.sealer(id)? {
+                    Some(sealer) => Carrier::Native(encoder.sealed(sealer)),
+                    None => Carrier::Native(encoder),
+                }
+            }
             SendFormat::Rtp => {
                 let payload_type = if transport_stream { PAYLOAD_TYPE_TS } else { PAYLOAD_TYPE_FREE };
                 let rtp = RtpEncoder::new(self.seed() << 32 | u64::from(index), payload_type);

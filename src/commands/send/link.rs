@@ -11,6 +11,7 @@ use tidecast_core::history::{Requests, Settings};
 use tidecast_net::address::Output;
 use tidecast_net::clock;
 use tidecast_producer::{Answering, OpenError, Sender};
+use tidecast_wire::seal::Key;
 
 /// A socket with its counters.
 #[derive(Debug)]
@@ -37,9 +38,22 @@ impl Link {
     }
 
     /// Keeps sent packets of this session for retransmission, and answers requests.
-    pub(super) fn answer(&mut self, session: u32, settings: Settings) -> anyhow::Result<()> {
-        let answering = Answering::start(&self.sender, session, settings);
-        self.answering = Some(answering.context("cannot wait for requests")?);
+    /// With a key only those who have it are answered.
+    pub(super) fn answer(
+        &mut self,
+        session: u32,
+        settings: Settings,
+        key: Option<Key>,
+    ) -> anyhow::Result<()> {
+        let answering =
+            Answering::start(&self.sender, session, settings).context("cannot wait for requests")?;
+        #[cfg(feature = "seal")]
+        if let Some(key) = key {
+            answering.require(key);
+        }
+        #[cfg(not(feature = "seal"))]
+        let _ = key; // there is none
+        self.answering = Some(answering);
         Ok(())
     }
 

@@ -63,6 +63,7 @@ fn udp_subscribers_are_a_reason_to_relay() {
 #[test]
 fn wrong_flags_of_relay_are_named() {
     let args = cli::Relay {
+        seal: vec![],
         burst: None,
         inputs: vec!["239.1.1.1".into(), "239.1.1.2:5000".into(), "239.1.1.2:5000".into()],
         outputs: vec!["239.1.1.2:5000".into()],

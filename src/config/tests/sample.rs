@@ -89,7 +89,7 @@ fn as_it_stands_the_sample_changes_nothing() {
 /// A key that is refused together with the default of another one.
 const ONLY_WITH_PACED: &str = "release_delay";
 /// Keys that name a file, which does not exist.
-const FILES: [&str; 2] = ["sdp", "playlist"];
+const FILES: [&str; 3] = ["sdp", "seal_keys", "playlist"];
 
 #[test]
 fn every_line_of_the_sample_is_valid() {
