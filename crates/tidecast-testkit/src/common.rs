@@ -313,6 +313,19 @@ pub fn have_npm(package: &str) -> bool {
     skip_unless(found, &format!("the npm package {package} is not installed (npm ci --prefix tests)"))
 }
 
+/// Returns whether a Python package is installed.
+pub fn have_python(package: &str) -> bool {
+    let import = Command::new("python3").args(["-c", &format!("import {package}")]).output();
+    let found = import.is_ok_and(|output| output.status.success());
+    skip_unless(found, &format!("the Python package {package} is not installed"))
+}
+
+/// Returns whether a C header of the system is installed.
+pub fn have_header(name: &str) -> bool {
+    let found = std::path::Path::new("/usr/include").join(name).is_file();
+    skip_unless(found, &format!("the header {name} is not installed"))
+}
+
 /// Returns whether this test may create network namespaces. Root privileges cannot be provided by
 /// `tests/run`, so for other users a message says that the test is skipped.
 pub fn is_root() -> bool {
