@@ -9,7 +9,7 @@ mod link;
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -24,17 +24,23 @@ pub use link::Link;
 use tidecast_net::clock;
 use tidecast_wire::subscribe::{Request, TokenDigest};
 
-/// The rules, and the hosts that fail to meet them.
+/// The rules, and the hosts that fail to meet them. Cheap to clone; clones share their state.
 #[derive(Debug, Clone)]
-pub struct Access(Arc<Rules>);
+pub struct Access(Arc<Shared>);
 
+#[derive(Debug)]
+struct Shared {
+    rules: RwLock<Arc<Rules>>,
+    attempts: Mutex<Attempts>,
+}
+
+/// The rules at a time.
 #[derive(Debug)]
 struct Rules {
     config: config::Access,
     /// For each token: what tells which one a subscriber's proof is about, and its grant.
     tokens: Vec<([u8; 8], Grant)>,
     anonymous: Grant,
-    attempts: Mutex<Attempts>,
 }
 
 /// What a caller may do.
@@ -42,6 +48,8 @@ struct Rules {
 pub struct Grant {
     /// Name of its token; `None` without one.
     user: Option<Arc<str>>,
+    /// The token itself, unless it came by a link or without any.
+    token: Option<TokenDigest>,
     roles: Roles,
     scope: Arc<Scope>,
     /// When it ends, since the Unix epoch.
@@ -88,28 +96,43 @@ impl Access {
     /// Access by these rules. `control`: whether everyone may change something where there are no
     /// rules.
     pub fn new(config: config::Access, control: bool) -> Access {
-        let scope = Arc::new(Scope::default());
-        let roles = match config.anonymous {
-            _ if !config.has_rules() => {
-                let operate = control.then_some(Role::Operate);
-                [Role::Watch, Role::View].into_iter().chain(operate).collect()
+        let rules = RwLock::new(Arc::new(Rules::new(config, control)));
+        Access(Arc::new(Shared { rules, attempts: Mutex::default() }))
+    }
+
+    /// Replaces the rules. What was granted before stays with those who hold it, until they
+    /// [`Access::renew`] it.
+    pub fn replace(&self, config: config::Access, control: bool) {
+        // A single assignment, so a panic cannot leave it inconsistent.
+        *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rules::new(config, control));
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.0.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the bearer of the same token may do now.
+    ///
+    /// # Errors
+    /// The token is unknown by now, or has expired.
+    pub fn renew(&self, grant: &Grant) -> Result<Grant, Denied> {
+        match grant.token {
+            Some(token) => {
+                self.rules().grant(|known| known == token).ok_or(Denied::Unknown)?.unless_expired()
             }
-            Some(roles) => roles,
-            None => Roles::default(),
-        };
-        let anonymous = Grant { user: None, roles, scope, expires: None };
-        let tokens = config.tokens.iter().map(|token| (token.digest.id(), Grant::of(token))).collect();
-        Access(Arc::new(Rules { config, tokens, anonymous, attempts: Mutex::default() }))
+            None if grant.user.is_some() => grant.clone().unless_expired(),
+            None => Ok(self.anonymous()),
+        }
     }
 
     /// Whether there are rules.
     pub fn has_rules(&self) -> bool {
-        self.0.config.has_rules()
+        self.rules().config.has_rules()
     }
 
     /// What everyone may do.
     pub fn anonymous(&self) -> Grant {
-        self.0.anonymous.clone()
+        self.rules().anonymous.clone()
     }
 
     /// What the bearer of a token may do. Every token is compared, each in constant time, so that
@@ -119,15 +142,10 @@ impl Access {
     /// It is unknown or expired, or this host has tried too many.
     pub fn with_token(&self, caller: Caller, token: &str) -> Result<Grant, Denied> {
         let TokenDigest(digest) = TokenDigest::of(token);
-        let known = self.0.config.tokens.iter().zip(&self.0.tokens);
-        let found = known.fold(
-            None,
-            |found, (token, (_, grant))| {
-                if token.digest.0.ct_eq(&digest).into() { Some(grant) } else { found }
-            },
-        );
+        let rules = self.rules();
+        let found = rules.grant(|TokenDigest(known)| known.ct_eq(&digest).into());
         match found {
-            Some(grant) => grant.clone().unless_expired(),
+            Some(grant) => grant.unless_expired(),
             None if !self.has_rules() => Ok(self.anonymous()),
             None => Err(self.failed(caller, Denied::Unknown)),
         }
@@ -141,7 +159,8 @@ impl Access {
         if request.proof.is_empty() || !self.has_rules() {
             return Ok(self.anonymous());
         }
-        let known = self.0.config.tokens.iter().zip(&self.0.tokens);
+        let rules = self.rules();
+        let known = rules.config.tokens.iter().zip(&rules.tokens);
         let mut same = known.filter(|(_, (id, _))| request.proof.starts_with(id));
         let (_, (_, grant)) =
             same.find(|(token, _)| token.digest.is_proved(request)).ok_or(Denied::Unknown)?;
@@ -159,7 +178,8 @@ impl Access {
         link: &Link<'_>,
         from: Option<IpAddr>,
     ) -> Result<Grant, Denied> {
-        let Some(key) = &self.0.config.link_key else {
+        let rules = self.rules();
+        let Some(key) = &rules.config.link_key else {
             // Without keys of links the query means something else, or nothing.
             return Ok(self.anonymous());
         };
@@ -168,18 +188,20 @@ impl Access {
         }
         let expires = link.expires().ok_or(Denied::Forged)?;
         let roles = [Role::Watch].into_iter().collect();
-        let grant = Grant { user: Some("link".into()), roles, expires: Some(expires), ..self.anonymous() };
+        let user = Some("link".into());
+        let grant = Grant { user, token: None, roles, expires: Some(expires), ..self.anonymous() };
         grant.unless_expired().map_err(|_| Denied::LinkExpired)
     }
 
     /// The query of a signed link to `path`, valid as long as those of playlists, and no longer
     /// than the grant; `None` without a key, or if everyone may watch.
     pub fn sign(&self, path: &str, grant: &Grant) -> Option<String> {
-        let key = self.0.config.link_key.as_ref()?;
-        if self.0.anonymous.roles.has(Role::Watch) {
+        let rules = self.rules();
+        let key = rules.config.link_key.as_ref()?;
+        if rules.anonymous.roles.has(Role::Watch) {
             return None;
         }
-        let usual = clock::unix() + self.0.config.link_valid;
+        let usual = clock::unix() + rules.config.link_valid;
         let until = grant.expires.map_or(usual, |expires| expires.min(usual));
         Some(link::query(key, path, until.as_secs(), None))
     }
@@ -192,10 +214,36 @@ impl Access {
     }
 }
 
+impl Rules {
+    fn new(config: config::Access, control: bool) -> Rules {
+        let scope = Arc::new(Scope::default());
+        let roles = match config.anonymous {
+            _ if !config.has_rules() => {
+                let operate = control.then_some(Role::Operate);
+                [Role::Watch, Role::View].into_iter().chain(operate).collect()
+            }
+            Some(roles) => roles,
+            None => Roles::default(),
+        };
+        let anonymous = Grant { user: None, token: None, roles, scope, expires: None };
+        let tokens = config.tokens.iter().map(|token| (token.digest.id(), Grant::of(token))).collect();
+        Rules { config, tokens, anonymous }
+    }
+
+    /// The grant of the token that `is`; looks at all of them.
+    fn grant(&self, is: impl Fn(TokenDigest) -> bool) -> Option<Grant> {
+        let known = self.config.tokens.iter().zip(&self.tokens);
+        let found =
+            known.fold(None, |found, (token, (_, grant))| if is(token.digest) { Some(grant) } else { found });
+        found.cloned()
+    }
+}
+
 impl Grant {
     fn of(token: &Token) -> Grant {
         Grant {
             user: Some(token.name.as_str().into()),
+            token: Some(token.digest),
             roles: token.roles,
             scope: Arc::new(token.scope.clone()),
             expires: token.expires,

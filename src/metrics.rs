@@ -160,9 +160,9 @@ impl Metrics {
         UdpRequests(results.into_iter().map(counter).collect())
     }
 
-    /// Keeps the counters of a channel on demand that has ended.
+    /// Keeps the counters of a channel that has ended.
     pub fn retire(&self, last: Sample<'_>) {
-        let label = self.label(&last.state.name, true);
+        let label = self.label(&last.state.name, last.state.on_demand);
         let mut on_demand = self.on_demand();
         for (key, value) in counters(label, last) {
             *on_demand.retired.entry(key).or_default() += value;

@@ -138,7 +138,7 @@ pub trait Telemetry: fmt::Debug + Send + Sync {
         ::metrics::Histogram::noop()
     }
 
-    /// Called when a channel on demand has ended, while no census runs. Later censuses do not
+    /// Called when a channel has ended, while no census runs. Later censuses do not
     /// include the channel.
     fn ended(&self, _last: &ChannelState, _subscribers: &ByTransportState) {}
 }
@@ -241,6 +241,46 @@ impl Registry {
         };
         self.shared.channels().push(Arc::new(configured));
         Ok(started)
+    }
+
+    /// Ends a configured channel, and with it the streams of its clients. Its counters stay in the
+    /// metrics.
+    ///
+    /// # Errors
+    /// There is no such channel, or the relay is ending.
+    pub async fn remove(&self, name: &str) -> Result<(), RegistryError> {
+        let channel = self.configured(name)?;
+        let _nobody_counts = self.shared.census.write().await;
+        let mut state = self.shared.packet_threads[channel.thread].remove(name).await?;
+        self.shared.add_external_outputs(&mut state);
+        self.shared.channels().retain(|known| known.name != name);
+        self.shared.unload(channel.thread);
+        self.shared.telemetry.ended(&state, &channel.subscribers.state());
+        Ok(())
+    }
+
+    /// Puts the configured channels into this order.
+    pub fn arrange(&self, names: &[&str]) {
+        let place = |channel: &Arc<Configured>| names.iter().position(|name| **name == channel.name);
+        self.shared.channels().sort_by_key(place);
+    }
+
+    /// Disconnects all clients of all channels whose token has one of these names; returns their
+    /// number.
+    pub fn disconnect_users(&self, users: &[&str]) -> usize {
+        let meant =
+            |client: &ClientState| client.who.user.as_deref().is_some_and(|user| users.contains(&user));
+        let of = |subscribers: &ByTransport| {
+            let clients = subscribers.clients();
+            clients
+                .iter()
+                .filter(|client| meant(client) && subscribers.disconnect(client.id).is_some())
+                .count()
+        };
+        let configured: Vec<Arc<Configured>> = self.shared.channels().clone();
+        let on_demand = self.shared.on_demand.entries();
+        configured.iter().map(|channel| of(&channel.subscribers)).sum::<usize>()
+            + on_demand.iter().map(|entry| of(&entry.subscribers)).sum::<usize>()
     }
 
     /// Adds an output that runs beside the packet thread to the state of a configured channel.
@@ -553,7 +593,7 @@ impl Registry {
 
 impl Shared {
     fn channels(&self) -> MutexGuard<'_, Vec<Arc<Configured>>> {
-        // Only pushed to, so a panic cannot leave it inconsistent.
+        // Single insertions and removals, so a panic cannot leave it inconsistent.
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -56,7 +56,7 @@ async fn demo(args: &cli::Demo) -> anyhow::Result<String> {
     }
     say(&format!("{}; end it with Ctrl-C", service.ready_line()));
     let shown = tokio::select! {
-        () = signals.wait() => Ok(()),
+        _ = signals.wait() => Ok(()),
         () = sleep_until(args.duration.map(|duration| clock::now() + duration)) => Ok(()),
         result = show(&service) => result,
     };

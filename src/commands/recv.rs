@@ -86,7 +86,7 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     let written = tokio::select! {
         result = &mut writer.ended => result.unwrap_or(Ok(())),
         () = tokio::time::sleep(limit) => Ok(()),
-        () = signals.wait() => Ok(()),
+        _ = signals.wait() => Ok(()),
         Some(refused) = refusal(&mut asking) => return Err(refused.into()),
     };
     drop(shown);
@@ -211,7 +211,7 @@ async fn ask(
                 patience.set(tokio::time::sleep(Duration::MAX));
             }
             () = &mut limit => return Err(unanswered().into()),
-            () = signals.wait() => return Err(unanswered().into()),
+            _ = signals.wait() => return Err(unanswered().into()),
         }
     }
 }

@@ -22,8 +22,8 @@ pub(super) fn run(args: &cli::Relay) -> Result<(), Failure> {
     let config = flags::of_relay(args)?;
     let states = block_on(async {
         let signals = Signals::listen().context("cannot wait for signals")?;
-        let service = Service::start(&config).await?;
-        service.run(signals, args.view).await;
+        let mut service = Service::start(&config).await?;
+        service.run(signals, args.view, || flags::of_relay(args)).await;
         Ok(service.stop().await)
     })?;
     for state in &states {

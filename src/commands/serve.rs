@@ -21,8 +21,10 @@ pub(super) fn run(args: &cli::Serve) -> Result<(), Failure> {
     let config = flags::of_serve(args)?;
     block_on(async {
         let signals = Signals::listen().context("cannot wait for signals")?;
-        let service = Service::start(&config).await?;
-        service.run(signals, args.view).await;
+        let has_file = args.configuration.path().is_some();
+        let signals = if has_file { signals.reloading() } else { signals };
+        let mut service = Service::start(&config).await?;
+        service.run(signals, args.view, || flags::of_serve(args)).await;
         service.stop().await;
         Ok(())
     })?;

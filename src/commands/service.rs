@@ -1,7 +1,9 @@
 //! The running relay behind `serve`, `relay` and `demo`, made from a [`Config`], from its start to
 //! its end.
 
-use std::{fmt::Write as _, net::SocketAddr, sync::Arc};
+mod reload;
+
+use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -12,7 +14,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    shutdown::{self, Signals},
+    shutdown::{self, Asked, Signals},
     watch::View,
     watchdog,
 };
@@ -21,7 +23,7 @@ use crate::{
     audit::AuditLog,
     channel::{PathSettings, state::ChannelState, thread::Started},
     cli,
-    config::{self, Config},
+    config::{self, Config, Errors},
     limits::{CHUNK, DRAIN_MAX, LINGER, RECORDING_DRAIN_MAX, RUNTIME_THREADS_MAX},
     metrics::{Exporter, Metrics},
     observe::Observer,
@@ -40,7 +42,11 @@ use crate::{
 /// A running relay.
 #[derive(Debug)]
 pub struct Service {
+    /// What runs, apart from what counts at the next start.
+    config: Config,
     registry: Registry,
+    access: Access,
+    audit: AuditLog,
     channels: usize,
     http: Option<Listener>,
     /// Address of the operator's port, if there is one.
@@ -49,7 +55,8 @@ pub struct Service {
     udp: Option<Listener>,
     /// Announces streams that are sent to groups.
     announcer: Option<Task>,
-    recorders: Vec<Arc<Recorder>>,
+    /// Recorders of each channel.
+    recorders: BTreeMap<String, Vec<Arc<Recorder>>>,
     /// Legs that wait, with the reason.
     waiting: Vec<String>,
     /// Observes the channels and logs trouble, with or without HTTP.
@@ -120,12 +127,12 @@ impl Service {
             let audit = audit.clone();
             registry.on_leaving(Box::new(move |channel, client| audit.watched(channel, client)));
         }
-        let (mut waiting, mut recorders) = (Vec::new(), Vec::new());
+        let (mut waiting, mut recorders) = (Vec::new(), BTreeMap::new());
         for channel in &config.channels {
             match start_channel(&registry, channel).await {
                 Ok((started, recorded)) => {
                     waiting.extend(started.waiting);
-                    recorders.extend(recorded);
+                    recorders.insert(channel.name.clone(), recorded);
                 }
                 Err(error) => {
                     registry.stop().await;
@@ -155,18 +162,35 @@ impl Service {
             let address = server.address();
             Listener {
                 address,
-                task: Task::start(|stop| server.run(registry.clone(), access.clone(), audit, hubs, stop)),
+                task: Task::start(|stop| {
+                    server.run(registry.clone(), access.clone(), audit.clone(), hubs, stop)
+                }),
             }
         });
         let udp = subscribers.map(|server| {
             let address = server.address();
             Listener {
                 address,
-                task: Task::start(|stop| server.run(registry.clone(), access, metrics.clone(), stop)),
+                task: Task::start(|stop| server.run(registry.clone(), access.clone(), metrics.clone(), stop)),
             }
         });
         let channels = config.channels.len();
-        Ok(Service { registry, channels, http, admin, tcp, udp, announcer, recorders, waiting, observer })
+        let config = config.clone();
+        Ok(Service {
+            config,
+            registry,
+            access,
+            audit,
+            channels,
+            http,
+            admin,
+            tcp,
+            udp,
+            announcer,
+            recorders,
+            waiting,
+            observer,
+        })
     }
 
     /// The registry of the channels.
@@ -201,13 +225,29 @@ impl Service {
     }
 
     /// Reports on standard error and to the service manager that it is ready, and waits for a
-    /// signal; shows the channels meanwhile if asked to.
-    pub async fn run(&self, mut signals: Signals, view: cli::View) {
+    /// signal to end; shows the channels meanwhile if asked to. At a signal to reload it applies
+    /// the configuration that `read` returns.
+    pub async fn run(
+        &mut self,
+        mut signals: Signals,
+        view: cli::View,
+        read: impl Fn() -> Result<Config, Errors>,
+    ) {
         say(&self.ready_line());
         let view = view.watch().then(|| self.view()).flatten();
         shutdown::notify_ready();
         let watchdog = watchdog::keep_alive(self.registry.clone());
-        signals.wait().await;
+        while signals.wait().await == Asked::Reload {
+            shutdown::notify_reloading();
+            match read() {
+                Ok(config) => self.apply(config).await,
+                Err(errors) => {
+                    let errors = errors.to_string().replace('\n', "; ");
+                    tracing::error!("the configuration is wrong, so nothing has changed: {errors}");
+                }
+            }
+            shutdown::notify_ready();
+        }
         drop(view);
         if let Some(task) = watchdog {
             task.abort();
@@ -250,7 +290,7 @@ impl Service {
             Err(_) => tracing::info!("some clients did not take their last bytes within {DRAIN_MAX:?}"),
         }
         let recorded = async {
-            for recorder in &recorders {
+            for recorder in recorders.values().flatten() {
                 recorder.ended().await;
             }
         };

@@ -1,7 +1,8 @@
-//! Shutdown on request: SIGINT, SIGTERM, and SIGHUP unless it is ignored, as with `nohup`. The
-//! first signal starts an orderly shutdown; a second one ends the process at once. [`Signals`] is
-//! for commands that run on tokio, [`Stop`] for those that run in a plain thread. A service also
-//! tells its manager when it is ready, and when it stops.
+//! Shutdown on request: SIGINT, SIGTERM, and SIGHUP unless it is ignored, as with `nohup`, or asks
+//! a service to read its configuration again. The first signal starts an orderly shutdown; a second
+//! one ends the process at once. [`Signals`] is for commands that run on tokio, [`Stop`] for those
+//! that run in a plain thread. A service also tells its manager when it is ready, and when it
+//! stops.
 
 use std::{
     io,
@@ -21,12 +22,23 @@ use tidecast_net::clock;
 /// Exit code after a second signal: 128 + SIGINT, as in shells.
 const IMPATIENT: i32 = 130;
 
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// To end.
+    End,
+    /// To read the configuration again.
+    Reload,
+}
+
 /// The signals that end the program.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Option<Signal>,
+    /// SIGHUP asks to read the configuration again.
+    reloads: bool,
 }
 
 impl Signals {
@@ -40,26 +52,39 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
+            reloads: false,
         })
     }
 
-    async fn next(&mut self) {
+    /// Takes SIGHUP as a request to read the configuration again, as services do; not where a
+    /// terminal could send it when it is closed.
+    #[must_use]
+    pub fn reloading(self) -> Signals {
+        let has_terminal = std::fs::File::open("/dev/tty").is_ok();
+        Signals { reloads: !has_terminal, ..self }
+    }
+
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            () = received(&mut self.hangup) => {}
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.terminate.recv() => Asked::End,
+            () = received(&mut self.hangup) => if self.reloads { Asked::Reload } else { Asked::End },
         }
     }
 
-    /// Waits for the first signal. After that, a second one ends the process at once.
-    pub async fn wait(&mut self) {
-        self.next().await;
+    /// Waits for the first signal. After one to end, a second one ends the process at once.
+    pub async fn wait(&mut self) -> Asked {
+        let asked = self.next().await;
+        if asked == Asked::Reload {
+            return asked;
+        }
         if let Ok(mut again) = Signals::listen() {
             tokio::spawn(async move {
                 again.next().await;
                 exit_at_once();
             });
         }
+        Asked::End
     }
 }
 
@@ -139,6 +164,11 @@ impl Stop {
 /// without a manager.
 pub fn notify_ready() {
     notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Tells the service manager that the service reads its configuration again.
+pub fn notify_reloading() {
+    notify(&[sd_notify::NotifyState::Reloading]);
 }
 
 /// Tells the service manager that the service is stopping.

@@ -29,6 +29,19 @@ impl Access {
     }
 }
 
+impl Access {
+    /// Names of the tokens that allow less in `newer`, or have ended: what their bearers receive
+    /// must end.
+    pub fn narrowed<'a>(&'a self, newer: &Access) -> Vec<&'a str> {
+        let stays = |token: &&Token| {
+            let same =
+                newer.tokens.iter().find(|known| known.digest == token.digest && known.name == token.name);
+            same.is_some_and(|known| known.roles == token.roles && known.scope == token.scope)
+        };
+        self.tokens.iter().filter(|token| !stays(token)).map(|token| token.name.as_str()).collect()
+    }
+}
+
 /// A token and what its bearer may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {

@@ -209,9 +209,9 @@ fn sessions_of_socket_io_take_places_and_bodies_must_come() {
 /// SIGHUP, as from a terminal that is closed.
 #[test]
 fn a_hangup_ends_it_as_cleanly_as_a_request_to_end() {
-    let mut relay = serve("");
-    relay.running.signal("HUP");
-    assert!(relay.running.wait().success());
+    let mut relay = Running::tidecast(["serve", "--http", "127.0.0.1:0"]);
+    relay.signal("HUP");
+    assert!(relay.wait().success());
     let mut command = Command::new("nohup");
     command.args([env!("CARGO_BIN_EXE_tidecast"), "serve", "--http", "127.0.0.1:0"]);
     let mut relay = Running::start(command);

@@ -244,7 +244,9 @@ impl Client {
             Some(other) => return Err(format!("format {other:?}: expected json or binary")),
         };
         let options = SubscribeOptions::parse(wire, flow.as_deref(), every.as_deref())?;
-        self.grant.channel(&stream).map_err(|denied| denied.to_string())?;
+        // The rules may have changed since the session began.
+        let granted = self.app.access.renew(&self.grant).and_then(|grant| grant.channel(&stream));
+        granted.map_err(|denied| denied.to_string())?;
         let known = self.app.registry.format(&stream).map_err(|error| error.to_string())?;
         options.check(&known)?;
         self.subscriptions().reserve(&stream)?;

@@ -171,6 +171,8 @@ impl Connection {
 
     async fn obey(&mut self, line: &[u8]) -> Next {
         self.queue.answered().await;
+        // The rules may have changed since the token was presented.
+        self.grant = self.shared.access.renew(&self.grant).unwrap_or_else(|_| self.shared.access.anonymous());
         let command = Command::parse(line);
         if self.wire == Some(Wire::Raw) && !matches!(command, Ok(Command::Close)) {
             return Next::Line; // raw payloads leave no place for an answer

@@ -1,0 +1,186 @@
+//! A new configuration for a running relay: applies what differs, and touches nothing else.
+
+use std::fmt;
+
+use super::{Service, start_channel};
+use crate::{
+    config::{Channel, Config},
+    serve::sap::Announcer,
+    shares::Resource,
+    words,
+};
+
+/// What differs between two configurations.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Difference {
+    added: Vec<String>,
+    changed: Vec<String>,
+    removed: Vec<String>,
+    access: bool,
+    /// Settings that count at the next start.
+    later: Vec<&'static str>,
+}
+
+impl Difference {
+    pub(super) fn between(old: &Config, new: &Config) -> Difference {
+        let find = |config: &Config, name: &str| config.channels.iter().find(|it| it.name == name).cloned();
+        let names = |config: &Config, meant: &dyn Fn(&Channel) -> bool| {
+            let channels = config.channels.iter().filter(|channel| meant(channel));
+            channels.map(|channel| channel.name.clone()).collect::<Vec<String>>()
+        };
+        let shares = |config: &Config| Resource::ALL.map(|resource| config.bounds.of(resource).share);
+        let later = [
+            ("tick", old.tick != new.tick),
+            ("threads", old.threads != new.threads),
+            ("burst", old.burst != new.burst),
+            ("[http]", old.http != new.http),
+            ("[tcp]", old.tcp != new.tcp),
+            ("[udp]", old.udp != new.udp),
+            ("[shares]", shares(old) != shares(new)),
+            ("audit", old.access.audit != new.access.audit),
+        ];
+        Difference {
+            added: names(new, &|channel| find(old, &channel.name).is_none()),
+            changed: names(new, &|channel| find(old, &channel.name).is_some_and(|known| known != *channel)),
+            removed: names(old, &|channel| find(new, &channel.name).is_none()),
+            access: old.access != new.access,
+            later: later.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect(),
+        }
+    }
+
+    fn has_channels(&self) -> bool {
+        !(self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty())
+    }
+}
+
+/// `added cam-3; changed cam-1; new rules of access; [tcp] counts at the next start`
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lists = [("added", &self.added), ("changed", &self.changed), ("removed", &self.removed)];
+        let mut parts: Vec<String> = lists
+            .into_iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(what, names)| format!("{what} {}", names.join(", ")))
+            .collect();
+        parts.extend(self.access.then(|| "new rules of access".to_owned()));
+        if !self.later.is_empty() {
+            let verb = if self.later.len() == 1 { "counts" } else { "count" };
+            parts.push(format!("{} {verb} at the next start", self.later.join(", ")));
+        }
+        f.write_str(if parts.is_empty() { "nothing is new" } else { "" })?;
+        f.write_str(&parts.join("; "))
+    }
+}
+
+impl Service {
+    /// Applies a new configuration: ends, starts and replaces channels, and the rules of access.
+    /// Channels that do not differ go on, with all that is connected to them. A channel that cannot
+    /// be started is logged; one that was to be replaced goes on as it was.
+    pub(super) async fn apply(&mut self, new: Config) {
+        let difference = Difference::between(&self.config, &new);
+        let mut kept = Vec::new();
+        for name in &difference.removed {
+            self.end_channel(name).await;
+        }
+        for channel in &new.channels {
+            let name = &channel.name;
+            let old = self.config.channels.iter().find(|known| known.name == *name).cloned();
+            match old {
+                Some(old) if old == *channel => kept.push(old),
+                Some(old) => {
+                    self.end_channel(name).await;
+                    let started = self.begin_channel(channel).await;
+                    let now = if started { channel } else { &old };
+                    if started || self.begin_channel(&old).await {
+                        kept.push(now.clone());
+                    }
+                }
+                None => kept.extend(self.begin_channel(channel).await.then(|| channel.clone())),
+            }
+        }
+        let names: Vec<&str> = kept.iter().map(|channel| channel.name.as_str()).collect();
+        self.registry.arrange(&names);
+        if difference.access {
+            self.replace_access(&new);
+        }
+        let old = std::mem::replace(&mut self.config.channels, kept);
+        if difference.has_channels() && old.iter().chain(&self.config.channels).any(|channel| channel.sap) {
+            self.announce_anew().await;
+        }
+        self.channels = self.config.channels.len();
+        tracing::info!("the configuration was read again: {difference}");
+        self.audit.changed(&Default::default(), &format!("read the configuration again: {difference}"));
+    }
+
+    fn replace_access(&mut self, new: &Config) {
+        let control = new.http.as_ref().is_some_and(|http| http.control);
+        self.access.replace(new.access.clone(), control);
+        let ended = self.registry.disconnect_users(&self.config.access.narrowed(&new.access));
+        if ended > 0 {
+            let clients = words::count(ended as u64, "client");
+            tracing::info!("disconnected {clients}, whose tokens allow less by now");
+        }
+        let audit = self.config.access.audit.clone();
+        self.config.access = crate::config::Access { audit, ..new.access.clone() };
+    }
+
+    async fn end_channel(&mut self, name: &str) {
+        if let Err(error) = self.registry.remove(name).await {
+            tracing::warn!(channel = name, "cannot end the channel: {error}");
+        }
+        for recorder in self.recorders.remove(name).unwrap_or_default() {
+            recorder.ended().await;
+        }
+    }
+
+    /// Returns whether it runs.
+    async fn begin_channel(&mut self, channel: &Channel) -> bool {
+        match start_channel(&self.registry, channel).await {
+            Ok((started, recorders)) => {
+                for waiting in started.waiting {
+                    tracing::warn!(channel = channel.name, "waiting: {waiting}");
+                }
+                self.recorders.insert(channel.name.clone(), recorders);
+                true
+            }
+            Err(error) => {
+                tracing::error!(channel = channel.name, "cannot start the channel: {error}");
+                false
+            }
+        }
+    }
+
+    /// Announces the channels that there are now.
+    async fn announce_anew(&mut self) {
+        if let Some(announcer) = self.announcer.take() {
+            announcer.end().await;
+        }
+        let announcer = Announcer::new(self.registry.clone(), &self.config.channels);
+        self.announcer = announcer.map(|announcer| super::Task::start(|stop| announcer.run(stop)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_names_each_part() {
+        let channel = |name: &str, port: u16| {
+            format!("[[channel]]\nname = \"{name}\"\ninput = \"udp://@239.1.1.1:{port}\"\n")
+        };
+        let config = |text: String| text.parse::<Config>().unwrap();
+        let old = config(channel("a", 1000) + &channel("b", 1002) + &channel("c", 1004));
+        let new = config(
+            "access.anonymous = [\"watch\"]\ntcp.listen = \"127.0.0.1:9000\"\n".to_owned()
+                + &channel("c", 1004)
+                + &channel("b", 1006)
+                + &channel("d", 1008),
+        );
+        let difference = Difference::between(&old, &new);
+        let expected = "added d; changed b; removed a; new rules of access; [tcp] counts at the next start";
+        assert_eq!(difference.to_string(), expected);
+        let same = Difference::between(&old, &old);
+        assert_eq!((same.to_string().as_str(), same.has_channels()), ("nothing is new", false));
+    }
+}
