@@ -80,6 +80,8 @@ struct Stream {
     newest: Session,
     /// The one before it, of which stragglers may come.
     former: Option<Session>,
+    /// Latest end of all sessions before the newest one, by their clocks.
+    ended: u64,
     heard: Instant,
 }
 
@@ -170,7 +172,8 @@ impl Stream {
 
     /// Whether a packet of another session was sent after those of the newest one.
     fn is_newer(&self, packet: &Packet<'_>) -> bool {
-        let (timestamp, latest) = (packet.timestamp(), self.newest.latest);
+        // A clock that is set back within a session must not let an earlier one in again.
+        let (timestamp, latest) = (packet.timestamp(), self.newest.latest.max(self.ended));
         if timestamp != 0 && latest != 0 { timestamp > latest } else { packet.session() > self.newest.id }
     }
 
@@ -189,6 +192,7 @@ impl Stream {
             }
             if let Some(keys) = keys.filter(|_| data) {
                 let session = Session::new(packet, keys, legs);
+                self.ended = self.ended.max(self.newest.latest);
                 self.former = Some(std::mem::replace(&mut self.newest, session));
                 return self.newest.data(now, leg, packet);
             }
@@ -244,7 +248,7 @@ impl Sealed {
             self.make_room();
             let mut newest = Session::new(packet, keys, legs);
             let admitted = newest.data(now, leg, packet);
-            self.streams.insert(stream, Stream { newest, former: None, heard: now });
+            self.streams.insert(stream, Stream { newest, former: None, ended: 0, heard: now });
             return admitted;
         }
         Ok(Admitted::New)
@@ -267,7 +271,7 @@ impl Sealed {
 
     /// Opens a packet that was rebuilt; returns the range of its payload if its tag is right.
     pub(super) fn open_rebuilt(&self, bytes: &mut Buffer) -> Option<Range<u32>> {
-        let room = reserve(bytes);
+        let (room, _) = reserve(bytes);
         let (datagram, plain) = bytes.split_behind(room);
         let packet = Packet::parse(datagram).ok()?;
         let keys = self.keys(packet.stream(), packet.session(), packet.key_id()?)?;
@@ -288,13 +292,15 @@ impl Sealed {
     }
 }
 
-/// Makes room behind a datagram for its payload if that is encrypted; returns the bytes needed.
-fn reserve(bytes: &mut Buffer) -> usize {
+/// Makes room behind a datagram for its payload if that is encrypted. Returns the bytes needed, and
+/// the buffer that was too small.
+fn reserve(bytes: &mut Buffer) -> (usize, Option<Buffer>) {
     let room = native::encrypted_len(bytes);
-    if room > bytes.capacity() - bytes.len() {
-        *bytes = bytes.with_room(room);
+    if room <= bytes.capacity() - bytes.len() {
+        return (room, None);
     }
-    room
+    let larger = bytes.with_room(room);
+    (room, Some(std::mem::replace(bytes, larger)))
 }
 
 /// Range of the payload of an opened datagram. An encrypted one stands behind the datagram, which
@@ -322,7 +328,7 @@ impl Relay {
                 bytes,
             );
         }
-        let room = reserve(&mut bytes);
+        let (room, small) = reserve(&mut bytes);
         let (datagram, plain) = bytes.split_behind(room);
         let checked = Packet::parse(datagram).map(|packet| {
             let again = packet.is_retransmission() || packet.kind() == Kind::Repair;
@@ -330,6 +336,9 @@ impl Relay {
             let admitted = sealed.admit(now, leg, &packet, datagram, plain);
             admitted.map(|admitted| (admitted, again, control, arrival::native(&packet)))
         });
+        if let Some(small) = small {
+            self.spend(small);
+        }
         match checked {
             Err(error) => self.arrived(now, None, leg, source, &Err(error.into()), bytes),
             Ok(Err(refusal)) => self.refuse_sealed(refusal, now, leg, source, bytes),

@@ -258,6 +258,28 @@ fn an_older_session_never_comes_back() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_lets_no_earlier_session_in() {
+    let mut bench = Bench::new(1, false);
+    let second = 1_000_000;
+    let old = Run::new(1, TIME + 10 * second).send(100).to_vec();
+    play(&mut bench, MS, &old);
+    play(&mut bench, 1000 * MS, Run::new(2, TIME + 20 * second).send(100));
+    let mut newest = Run::new(3, TIME + 30 * second);
+    play(&mut bench, 2000 * MS, newest.send(100));
+    newest.time = TIME;
+    play(&mut bench, 3000 * MS, newest.send(100));
+    bench.wait(4000 * MS);
+    assert_eq!(bench.numbers().len(), 400, "the session itself goes on");
+    play(&mut bench, Duration::from_secs(30), &old);
+    bench.wait(Duration::from_secs(60));
+    assert!(bench.numbers().is_empty());
+    assert_eq!(bench.rejects("replayed"), 100);
+    play(&mut bench, Duration::from_secs(70), Run::new(4, TIME + 31 * second).send(10));
+    bench.wait(Duration::from_secs(80));
+    assert_eq!(bench.numbers().len(), 10);
+}
+
+#[test]
 fn a_heartbeat_shows_life_once() {
     let mut bench = Bench::new(1, false);
     let mut run = Run::new(5, TIME);
