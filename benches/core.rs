@@ -24,6 +24,9 @@ fn cases(size: usize) -> Vec<Case> {
     let paths = [Path::InOrder, Path::Late(8), Path::Late(32), Path::Lost, Path::Twice];
     let cases = [Kind::Rtp, Kind::Native].into_iter();
     let mut cases: Vec<Case> = cases.flat_map(|kind| paths.map(|path| Case { kind, size, path })).collect();
+    let paths = [Path::InOrder, Path::Late(32)];
+    let sealed = [Kind::Sealed, Kind::Encrypted].into_iter();
+    cases.extend(sealed.flat_map(|kind| paths.map(|path| Case { kind, size, path })));
     if size == SIZES[0] {
         cases.extend([100, 10_000].map(|flows| Case { kind: Kind::Native, size, path: Path::Flows(flows) }));
     }

@@ -8,6 +8,7 @@ use std::{
     fmt,
     hint::black_box,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,7 +20,10 @@ use tidecast_core::{
     relay::{Config, Delivery, Input, Output, Relay},
 };
 use tidecast_net::{clock, limits::RECEIVE_BATCH};
-use tidecast_wire::{native, rtp};
+use tidecast_wire::{
+    Format, native, rtp,
+    seal::{Key, Keyring, Sealer},
+};
 
 /// Packets between two clock readings: one full receive.
 pub(crate) const BATCH: usize = RECEIVE_BATCH;
@@ -28,6 +32,9 @@ pub(crate) const BATCH: usize = RECEIVE_BATCH;
 const WARM_UP: usize = 8192;
 /// Time between two packets: 10,000 packets/s.
 const INTERVAL: Duration = Duration::from_micros(100);
+/// The flow of the cases that have one, and the session of all.
+const FLOW: u32 = 1;
+const SESSION: u32 = 2;
 const SEED: u64 = 0x7469_6465;
 
 /// The datagrams' format.
@@ -35,25 +42,23 @@ const SEED: u64 = 0x7469_6465;
 pub(crate) enum Kind {
     /// Native.
     Native,
+    /// Native, each with a tag that is checked.
+    Sealed,
+    /// The same, and the payload is decrypted.
+    Encrypted,
     /// RTP.
     Rtp,
 }
 
 impl Kind {
-    fn emit(self, flow: u32, number: u64, payload: &[u8], out: &mut Vec<u8>) {
+    fn emit(self, flow: u32, number: u64, payload: &[u8], sealer: Option<&Sealer>, out: &mut Vec<u8>) {
         out.clear();
-        match self {
-            Kind::Native => native::Repr {
-                kind: native::Kind::Data,
-                flags: 0,
-                stream: flow,
-                session: 2,
-                sequence: number,
-                timestamp: number * INTERVAL.as_micros() as u64 + 1,
-                payload,
-            }
-            .emit(out),
-            Kind::Rtp => rtp::Repr {
+        let timestamp = number * INTERVAL.as_micros() as u64 + 1;
+        let (kind, sequence) = (native::Kind::Data, number);
+        let native =
+            native::Repr { kind, flags: 0, stream: flow, session: SESSION, sequence, timestamp, payload };
+        match (self, sealer) {
+            (Kind::Rtp, _) => rtp::Repr {
                 marker: false,
                 payload_type: rtp::PAYLOAD_TYPE_TS,
                 sequence: number as u16,
@@ -62,7 +67,21 @@ impl Kind {
                 payload,
             }
             .emit(out),
+            (_, Some(sealer)) => sealer.seal(&native, out),
+            (_, None) => native.emit(out),
         }
+    }
+
+    /// What seals the only flow, and the keys of the relay.
+    fn seal(self) -> Option<(Sealer, Arc<Keyring>)> {
+        let encrypt = match self {
+            Kind::Sealed => false,
+            Kind::Encrypted => true,
+            Kind::Native | Kind::Rtp => return None,
+        };
+        let key: Key = format!("1:{}", "5a".repeat(32)).parse().expect("a key");
+        let sealer = Sealer::new(&key, FLOW, SESSION, encrypt).expect("a key of all streams");
+        Some((sealer, Arc::new(Keyring::new(vec![key]).expect("one key"))))
     }
 }
 
@@ -96,6 +115,8 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             Kind::Native => "native, ",
+            Kind::Sealed => "sealed, ",
+            Kind::Encrypted => "encrypted, ",
             Kind::Rtp => "RTP, ",
         })?;
         match self.path {
@@ -131,22 +152,22 @@ impl Arrivals {
                 && due < self.next
             {
                 self.late.pop();
-                return (1, number);
+                return (FLOW, number);
             }
             let number = self.next;
             self.next += 1;
             match self.path {
-                Path::InOrder => return (1, number),
+                Path::InOrder => return (FLOW, number),
                 Path::Flows(flows) => return ((number % u64::from(flows)) as u32, number / u64::from(flows)),
                 Path::Lost if self.rng.random_ratio(1, 100) => {}
-                Path::Lost => return (1, number),
+                Path::Lost => return (FLOW, number),
                 Path::Late(max) if self.rng.random_ratio(5, 100) => {
                     self.late.push(Reverse((number + self.rng.random_range(1..=max), number)));
                 }
-                Path::Late(_) => return (1, number),
+                Path::Late(_) => return (FLOW, number),
                 Path::Twice => {
-                    self.again = Some((1, number));
-                    return (1, number);
+                    self.again = Some((FLOW, number));
+                    return (FLOW, number);
                 }
             }
         }
@@ -157,6 +178,7 @@ impl Arrivals {
 pub(crate) struct Bench {
     kind: Kind,
     payload: Vec<u8>,
+    sealer: Option<Sealer>,
     arrivals: Arrivals,
     relay: Relay,
     pool: Pool,
@@ -171,11 +193,14 @@ impl Bench {
     /// Creates a relay that has already processed its first packets.
     pub(crate) fn new(Case { kind, size, path }: Case) -> Bench {
         let payload = vec![0x47; size - Bench::overhead(kind)];
+        let (sealer, seal) = kind.seal().unzip();
+        let format = if sealer.is_some() { Format::Native } else { Format::Auto };
         let mut bench = Bench {
             kind,
             payload,
+            sealer,
             arrivals: Arrivals::new(path),
-            relay: Relay::new(Config::default()),
+            relay: Relay::new(Config { format, seal, ..Config::default() }),
             pool: Pool::new(POOL_SLOTS),
             now: clock::now(),
             due: None,
@@ -193,6 +218,7 @@ impl Bench {
     fn overhead(kind: Kind) -> usize {
         match kind {
             Kind::Native => native::HEADER + native::TRAILER,
+            Kind::Sealed | Kind::Encrypted => native::HEADER + native::TAG + native::TRAILER,
             Kind::Rtp => rtp::HEADER,
         }
     }
@@ -213,7 +239,7 @@ impl Bench {
     fn fill(&mut self) {
         for _ in 0..BATCH {
             let (flow, number) = self.arrivals.take();
-            self.kind.emit(flow, number, &self.payload, &mut self.scratch);
+            self.kind.emit(flow, number, &self.payload, self.sealer.as_ref(), &mut self.scratch);
             let mut buffer = self.pool.get();
             buffer.memory_mut()[..self.scratch.len()].copy_from_slice(&self.scratch);
             buffer.set_len(self.scratch.len());
