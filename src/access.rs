@@ -5,21 +5,25 @@
 //! and view. `docs/security.md` is the reference for users.
 
 mod attempts;
+#[cfg_attr(not(feature = "oidc"), path = "access/no_jwt.rs")]
+mod jwt;
 mod link;
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
 use subtle::ConstantTimeEq;
+use tokio::sync::Notify;
 
 use crate::{
     config::{self, Role, Roles, Scope, Token},
     shares::Caller,
 };
 use attempts::Attempts;
+use jwt::Issuer;
 pub use link::Link;
 use tidecast_net::clock;
 use tidecast_wire::subscribe::{Request, TokenDigest};
@@ -31,6 +35,7 @@ pub struct Access(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     rules: RwLock<Arc<Rules>>,
+    replaced: Notify,
     attempts: Mutex<Attempts>,
 }
 
@@ -41,6 +46,8 @@ struct Rules {
     /// For each token: what tells which one a subscriber's proof is about, and its grant.
     tokens: Vec<([u8; 8], Grant)>,
     anonymous: Grant,
+    /// The identity provider, if there is one.
+    issuer: Option<Arc<Issuer>>,
 }
 
 /// What a caller may do.
@@ -68,6 +75,9 @@ pub enum Denied {
     /// The token was good until now.
     #[error("this token has expired: expected a newer one")]
     Expired,
+    /// A token of an identity provider is wrong.
+    #[error("this token is not good: {0}")]
+    Jwt(String),
     /// Its signature is wrong, or it is for another path or address.
     #[error("this link was not signed by this relay, or for another path or address: expected a newer one")]
     Forged,
@@ -88,7 +98,7 @@ pub enum Denied {
 impl Denied {
     /// Whether another token could help, so that the caller should be asked for one.
     pub fn asks_for_token(&self) -> bool {
-        matches!(self, Denied::NoToken(_) | Denied::Unknown | Denied::Expired)
+        matches!(self, Denied::NoToken(_) | Denied::Unknown | Denied::Expired | Denied::Jwt(_))
     }
 }
 
@@ -96,15 +106,37 @@ impl Access {
     /// Access by these rules. `control`: whether everyone may change something where there are no
     /// rules.
     pub fn new(config: config::Access, control: bool) -> Access {
-        let rules = RwLock::new(Arc::new(Rules::new(config, control)));
-        Access(Arc::new(Shared { rules, attempts: Mutex::default() }))
+        let rules = RwLock::new(Arc::new(Rules::new(config, control, None)));
+        Access(Arc::new(Shared { rules, replaced: Notify::new(), attempts: Mutex::default() }))
     }
 
     /// Replaces the rules. What was granted before stays with those who hold it, until they
     /// [`Access::renew`] it.
     pub fn replace(&self, config: config::Access, control: bool) {
+        let rules = Arc::new(Rules::new(config, control, self.rules().issuer.clone()));
         // A single assignment, so a panic cannot leave it inconsistent.
-        *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rules::new(config, control));
+        *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        self.0.replaced.notify_one();
+    }
+
+    /// Keeps the keys of the identity provider fresh, if there is one. Never returns.
+    pub async fn keep_keys(self) {
+        loop {
+            let issuer = self.rules().issuer.clone();
+            let waited = async {
+                match &issuer {
+                    Some(issuer) => {
+                        issuer.fetch().await;
+                        issuer.outdated().await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = waited => {}
+                () = self.0.replaced.notified() => {}
+            }
+        }
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -144,11 +176,28 @@ impl Access {
         let TokenDigest(digest) = TokenDigest::of(token);
         let rules = self.rules();
         let found = rules.grant(|TokenDigest(known)| known.ct_eq(&digest).into());
+        if let (None, Some(issuer), 2) = (&found, &rules.issuer, token.matches('.').count()) {
+            return self.with_jwt(caller, issuer, token);
+        }
         match found {
             Some(grant) => grant.unless_expired(),
             None if !self.has_rules() => Ok(self.anonymous()),
             None => Err(self.failed(caller, Denied::Unknown)),
         }
+    }
+
+    /// What the bearer of a token of an identity provider may do. A signature takes longer to check
+    /// than a digest, so a host that has failed too often has to pause.
+    fn with_jwt(&self, caller: Caller, issuer: &Issuer, token: &str) -> Result<Grant, Denied> {
+        if self.attempts().are_too_many(clock::now(), caller) {
+            return Err(Denied::TooMany);
+        }
+        let bearer = issuer.check(token).map_err(|why| match why {
+            Denied::Expired => why,
+            why => self.failed(caller, why),
+        })?;
+        let grant = Grant { user: Some(bearer.user), token: None, roles: bearer.roles, ..self.anonymous() };
+        Grant { expires: Some(bearer.expires), scope: Arc::default(), ..grant }.unless_expired()
     }
 
     /// What a subscriber over UDP may do, who proves its token.
@@ -206,16 +255,23 @@ impl Access {
         Some(link::query(key, path, until.as_secs(), None))
     }
 
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        // Single insertions, so a panic cannot leave the table inconsistent.
+        self.0.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts a failed attempt; says what to answer.
     fn failed(&self, caller: Caller, why: Denied) -> Denied {
-        // Single insertions, so a panic cannot leave the table inconsistent.
-        let mut attempts = self.0.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        if attempts.failed(clock::now(), caller) { Denied::TooMany } else { why }
+        if self.attempts().failed(clock::now(), caller) { Denied::TooMany } else { why }
     }
 }
 
 impl Rules {
-    fn new(config: config::Access, control: bool) -> Rules {
+    /// `known`: the identity provider so far, with its keys.
+    fn new(config: config::Access, control: bool, known: Option<Arc<Issuer>>) -> Rules {
+        let issuer = config.jwt.as_ref().map(|jwt| {
+            known.filter(|known| known.config() == jwt).unwrap_or_else(|| Arc::new(Issuer::new(jwt.clone())))
+        });
         let scope = Arc::new(Scope::default());
         let roles = match config.anonymous {
             _ if !config.has_rules() => {
@@ -227,7 +283,7 @@ impl Rules {
         };
         let anonymous = Grant { user: None, token: None, roles, scope, expires: None };
         let tokens = config.tokens.iter().map(|token| (token.digest.id(), Grant::of(token))).collect();
-        Rules { config, tokens, anonymous }
+        Rules { config, tokens, anonymous, issuer }
     }
 
     /// The grant of the token that `is`; looks at all of them.

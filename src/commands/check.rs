@@ -62,6 +62,7 @@ fn access_line(access: &Access) -> String {
         return "access: open to all who reach it".to_owned();
     }
     let mut parts = vec![words::count(access.tokens.len() as u64, "token")];
+    parts.extend(access.jwt.as_ref().map(|jwt| format!("tokens of {}", jwt.issuer)));
     parts.extend(access.link_key.is_some().then(|| "signed links".to_owned()));
     if let Some(roles) = access.anonymous.filter(|roles| !roles.is_empty()) {
         let roles: Vec<&str> =

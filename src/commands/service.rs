@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr, sync::Arc};
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
-    task::{JoinError, JoinHandle},
+    task::{AbortHandle, JoinError, JoinHandle},
     time::timeout,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -46,6 +46,8 @@ pub struct Service {
     config: Config,
     registry: Registry,
     access: Access,
+    /// Keeps the keys of the identity provider fresh.
+    keys: AbortHandle,
     audit: AuditLog,
     channels: usize,
     http: Option<Listener>,
@@ -119,6 +121,7 @@ impl Service {
         let audit = open_audit(config)?;
         let control = config.http.as_ref().is_some_and(|http| http.control);
         let access = Access::new(config.access.clone(), control);
+        let keys = tokio::spawn(access.clone().keep_keys()).abort_handle();
         let metrics = Arc::new(Metrics::new());
         let registry =
             Registry::start(config.threads, settings, linger, Shares::new(config.bounds), metrics.clone())
@@ -180,6 +183,7 @@ impl Service {
             config,
             registry,
             access,
+            keys,
             audit,
             channels,
             http,
@@ -265,7 +269,8 @@ impl Service {
     /// Leaves the groups, sends packets that are held back, and gives the clients their last
     /// bytes, all within [`DRAIN_MAX`]. Returns the channels' last states.
     pub async fn stop(self) -> Vec<ChannelState> {
-        let Service { registry, http, tcp, udp, announcer, recorders, .. } = self;
+        let Service { registry, http, tcp, udp, announcer, recorders, keys, .. } = self;
+        keys.abort();
         let mut states = Vec::new();
         let drained = timeout(DRAIN_MAX, async {
             for listener in http.iter().chain(&tcp) {

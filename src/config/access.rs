@@ -18,6 +18,8 @@ pub struct Access {
     pub link_key: Option<LinkKey>,
     /// How long the links in a playlist are valid.
     pub link_valid: Duration,
+    /// The identity provider whose tokens count, if there is one.
+    pub jwt: Option<Jwt>,
     /// Where it is written down who did what.
     pub audit: Option<Audit>,
 }
@@ -25,11 +27,9 @@ pub struct Access {
 impl Access {
     /// Whether there are rules.
     pub fn has_rules(&self) -> bool {
-        !self.tokens.is_empty() || self.link_key.is_some() || self.anonymous.is_some()
+        !self.tokens.is_empty() || self.link_key.is_some() || self.jwt.is_some() || self.anonymous.is_some()
     }
-}
 
-impl Access {
     /// Names of the tokens that allow less in `newer`, or have ended: what their bearers receive
     /// must end.
     pub fn narrowed<'a>(&'a self, newer: &Access) -> Vec<&'a str> {
@@ -172,6 +172,37 @@ impl FromStr for ChannelPattern {
             return Err("expected a channel's name, or the start of names and *, such as sport-*".to_owned());
         }
         Ok(ChannelPattern { start: start.to_owned(), is_whole })
+    }
+}
+
+/// An identity provider that gives out JSON Web Tokens (RFC 7519).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jwt {
+    /// Where its public keys are (JWKS, RFC 7517).
+    pub keys: KeySource,
+    /// Who gives the tokens out: `iss`.
+    pub issuer: String,
+    /// Whom they are for: `aud`.
+    pub audience: String,
+    /// The claim with the roles: a name, or a path such as `realm_access.roles`.
+    pub roles_claim: String,
+}
+
+/// Where public keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// At this URL.
+    Url(String),
+    /// In this file.
+    File(PathBuf),
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeySource::Url(url) => f.write_str(url),
+            KeySource::File(path) => path.display().fmt(f),
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
 use super::raw::{
-    Field, Raw, RawAccess, RawChannel, RawHttp, RawShares, RawTcp, RawToken, RawUdp, SettingPlace, Value,
+    Field, Raw, RawAccess, RawChannel, RawHttp, RawJwt, RawShares, RawTcp, RawToken, RawUdp, SettingPlace,
+    Value,
 };
 
 /// Maximum characters of the file that an error quotes.
@@ -39,6 +40,7 @@ pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Raw {
         udp: top.table("udp", &mut file).map(|table| udp(table, &mut file)).unwrap_or_default(),
         shares: top.table("shares", &mut file).map(|table| shares(table, &mut file)).unwrap_or_default(),
         access: top.table("access", &mut file).map(|table| access(table, &mut file)).unwrap_or_default(),
+        jwt: top.table("jwt", &mut file).map(|table| jwt(table, &mut file)),
         tokens: top.tables("token", &mut file).into_iter().map(|table| token(table, &mut file)).collect(),
         channels: top
             .tables("channel", &mut file)
@@ -113,6 +115,18 @@ fn access(mut table: Table<'_>, file: &mut File<'_>) -> RawAccess {
         link_key: table.value("link_key", file),
         link_valid: table.value("link_valid", file),
         audit: table.value("audit", file),
+    };
+    table.finish(file);
+    raw
+}
+
+fn jwt(mut table: Table<'_>, file: &mut File<'_>) -> RawJwt {
+    let raw = RawJwt {
+        place: table.place(None, None),
+        jwks: table.value("jwks", file),
+        issuer: table.value("issuer", file),
+        audience: table.value("audience", file),
+        roles_claim: table.value("roles_claim", file),
     };
     table.finish(file);
     raw

@@ -65,6 +65,7 @@ pub(crate) struct Raw {
     pub(crate) udp: RawUdp,
     pub(crate) shares: RawShares,
     pub(crate) access: RawAccess,
+    pub(crate) jwt: Option<RawJwt>,
     pub(crate) tokens: Vec<RawToken>,
     pub(crate) channels: Vec<RawChannel>,
 }
@@ -128,6 +129,17 @@ pub(crate) struct RawAccess {
     pub(crate) link_key: Option<Field>,
     pub(crate) link_valid: Option<Field>,
     pub(crate) audit: Option<Field>,
+}
+
+/// `[jwt]`
+#[derive(Debug)]
+pub(crate) struct RawJwt {
+    /// The place to report for keys that are absent.
+    pub(crate) place: SettingPlace,
+    pub(crate) jwks: Option<Field>,
+    pub(crate) issuer: Option<Field>,
+    pub(crate) audience: Option<Field>,
+    pub(crate) roles_claim: Option<Field>,
 }
 
 /// One `[[token]]`

@@ -61,7 +61,7 @@ pub(super) fn validate(raw: &Raw, base: Option<&Path>, problems: &mut Vec<Proble
     config.bounds.set_max(Resource::Connections, http + CONNECTIONS_EXTRA);
     config.bounds.set_max(Resource::Tcp, config.tcp.as_ref().map_or(0, |tcp| tcp.clients_max));
     config.bounds.set_max(Resource::Udp, config.udp.as_ref().map_or(0, |udp| udp.clients_max));
-    config.access = check.access(&raw.access, &raw.tokens, &config.channels);
+    config.access = check.access(raw, &config.channels);
     cross::validate(raw, &config, check.problems);
     reports::place(&mut config.channels);
     config

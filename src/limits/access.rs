@@ -32,3 +32,20 @@ pub const AUDIT_REFUSALS_PER_SECOND: u32 = 20;
 
 /// How often it is checked whether the file was moved away.
 pub const AUDIT_REOPEN: Duration = Duration::from_secs(1);
+
+/// How often the keys of an identity provider are fetched without a reason: it announces a new key
+/// for longer than that before it signs with it.
+pub const JWKS_INTERVAL: Duration = Duration::from_secs(300);
+
+/// How often they are fetched because a token names an unknown key, which anyone can write.
+pub const JWKS_AGAIN: Duration = Duration::from_secs(10);
+
+/// Time in which the keys must come, and their size: providers have a handful.
+pub const JWKS_FETCH_MAX: Duration = Duration::from_secs(10);
+pub const JWKS_BYTES_MAX: u64 = 1 << 20;
+
+/// How far the clocks of provider and relay may be apart.
+pub const JWT_LEEWAY: Duration = Duration::from_secs(10);
+
+/// Bytes of a bearer's name in logs.
+pub const JWT_USER_BYTES_MAX: usize = 64;

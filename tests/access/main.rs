@@ -3,6 +3,7 @@
 
 mod clients;
 mod matrix;
+mod oidc;
 
 use std::{
     io::{Read, Write},

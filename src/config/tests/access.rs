@@ -44,6 +44,12 @@ fn wrong_tokens_are_named() {
         ),
         ("access.link_key = \"secret\"", "access.link_key = \"secret\": expected 64 hexadecimal digits"),
         ("access.audit = \"\"", "expected a file, or - for standard error"),
+        ("[jwt]\njwks = \"keys.json\"", "jwt.issuer: missing, expected the tokens' iss"),
+        ("jwt.jwks = \"http://login.example/keys\"", "expected https://, or http:// on this host, or a file"),
+        (
+            "jwt.jwks = \"http://localhost.example/keys\"",
+            "expected https://, or http:// on this host, or a file",
+        ),
         ("udp.token = \"x\"", "udp.token: unknown key"),
     ] {
         let text = error(text);

@@ -14,7 +14,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 #[test]
 fn the_examples_of_the_reference_are_valid() {
     let examples = blocks("toml");
-    assert_eq!(examples.len(), 18);
+    assert_eq!(examples.len(), 19);
     for example in examples {
         assert_eq!(error(example), "no error", "{example}");
     }
@@ -23,14 +23,14 @@ fn the_examples_of_the_reference_are_valid() {
 #[test]
 fn the_reference_names_every_key() {
     let mut keys = error(
-        "x = 1\n[http]\nx = 1\n[tcp]\nx = 1\n[udp]\nx = 1\n[access]\nx = 1\n[[token]]\nname = \"t\"\nsha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\nx = 1\n[shares]\nx = 1\n[[channel]]\nname = \"a\"\ninput = \":1\"\nx = 1\nm3u.x = 1\nlimits.x = 1",
+        "x = 1\n[http]\nx = 1\n[tcp]\nx = 1\n[udp]\nx = 1\n[access]\nx = 1\n[jwt]\njwks = \"k\"\nissuer = \"i\"\naudience = \"a\"\nx = 1\n[[token]]\nname = \"t\"\nsha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\nx = 1\n[shares]\nx = 1\n[[channel]]\nname = \"a\"\ninput = \":1\"\nx = 1\nm3u.x = 1\nlimits.x = 1",
     );
     keys.retain(|c| c != ',' && c != ')');
     let known: Vec<&str> = keys
         .lines()
         .flat_map(|line| line.split_once("(expected one of: ").unwrap().1.split_whitespace())
         .collect();
-    assert_eq!(known.len(), 10 + 20 + 2 + 3 + 4 + 6 + 7 + 22 + 5 + 4, "{known:?}");
+    assert_eq!(known.len(), 11 + 20 + 2 + 3 + 4 + 4 + 6 + 7 + 22 + 5 + 4, "{known:?}");
     for key in known {
         let rows = [format!("| `{key}` |"), format!("| `[{key}]` |"), format!("| `[[{key}]]` |")];
         assert!(rows.iter().any(|row| DOCS.contains(row)), "{key} has no row");

@@ -117,7 +117,7 @@ fn the_sample_has_the_keys_of_the_reference_with_their_defaults() {
 #[test]
 fn the_defaults_of_the_sample_are_those_of_the_program() {
     let defaults = documented();
-    let required = ["name", "input", "sha256"];
+    let required = ["name", "input", "sha256", "jwks", "issuer", "audience"];
     let with_default = |section: &str, key: &str| {
         let has_default = defaults[&(section.to_owned(), key.to_owned())].is_some();
         required.contains(&key) || has_default && key != ONLY_WITH_PACED

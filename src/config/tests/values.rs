@@ -163,11 +163,11 @@ fn wrong_values_outside_of_channels() {
         ),
         (
             "thread = 2",
-            "thread: unknown key, did you mean \"threads\"? (expected one of: tick, threads, burst, http, tcp, udp, shares, access, token, channel)",
+            "thread: unknown key, did you mean \"threads\"? (expected one of: tick, threads, burst, http, tcp, udp, shares, access, jwt, token, channel)",
         ),
         (
             "[https]",
-            "https: unknown key, did you mean \"http\"? (expected one of: tick, threads, burst, http, tcp, udp, shares, access, token, channel)",
+            "https: unknown key, did you mean \"http\"? (expected one of: tick, threads, burst, http, tcp, udp, shares, access, jwt, token, channel)",
         ),
     ] {
         assert_eq!(error(text), expected, "{text}");

@@ -5,16 +5,17 @@ use std::{collections::HashMap, path::Path};
 use super::{Check, name, parsed, prefix, text};
 use crate::{
     config::{
-        Access, Audit, Channel, LinkKey, Role, Roles, Scope, Token, access,
+        Access, Audit, Channel, Jwt, KeySource, LinkKey, Role, Roles, Scope, Token, access,
         problem::Problem,
-        raw::{Field, RawAccess, RawToken, SettingPlace},
+        raw::{Field, Raw, RawJwt, RawToken, SettingPlace, Value},
     },
     limits::{LINK_VALID, LINK_VALID_MAX, LINK_VALID_MIN, TOKENS_MAX},
 };
 use tidecast_wire::subscribe::TokenDigest;
 
 impl Check<'_> {
-    pub(super) fn access(&mut self, raw: &RawAccess, tokens: &[RawToken], channels: &[Channel]) -> Access {
+    pub(super) fn access(&mut self, raw: &Raw, channels: &[Channel]) -> Access {
+        let Raw { access: raw, tokens, jwt, .. } = raw;
         if let Some(one_more) = tokens.get(TOKENS_MAX) {
             let found = tokens.len();
             let reason = format!("{found} tokens, expected at most {TOKENS_MAX}");
@@ -25,11 +26,13 @@ impl Check<'_> {
             anonymous: raw.anonymous.as_ref().map(|fields| self.roles(fields)),
             link_key: self.value(&raw.link_key, None, |value| access::hex(value).map(LinkKey).map(Some)),
             link_valid: self.time(&raw.link_valid, LINK_VALID, LINK_VALID_MIN..=LINK_VALID_MAX),
+            jwt: jwt.as_ref().and_then(|jwt| self.jwt(jwt)),
             audit: self.audit(&raw.audit),
         };
         if let Some(anonymous) = &raw.anonymous
             && access.tokens.is_empty()
             && access.link_key.is_none()
+            && jwt.is_none()
             && anonymous.is_empty()
         {
             let place = SettingPlace::Key { line: None, key: "access.anonymous".to_owned(), channel: None };
@@ -65,6 +68,36 @@ impl Check<'_> {
             },
             expires: self.value(&raw.expires, None, |value| access::instant(value).map(Some)),
         }
+    }
+
+    fn jwt(&mut self, raw: &RawJwt) -> Option<Jwt> {
+        if !cfg!(feature = "oidc") {
+            let reason = "this build has no JWT, expected one with the feature oidc";
+            self.problems.push(Problem::at(raw.place.clone(), reason));
+            return None;
+        }
+        for (key, field, expected) in [
+            ("jwks", &raw.jwks, "where the keys are, such as \"https://login.example/jwks.json\""),
+            ("issuer", &raw.issuer, "the tokens' iss, such as \"https://login.example\""),
+            ("audience", &raw.audience, "the tokens' aud, such as \"tidecast\""),
+        ] {
+            if field.is_none() {
+                let place = below(&raw.place, key);
+                self.problems.push(Problem::at(place, format_args!("missing, expected {expected}")));
+            }
+        }
+        let base = self.base;
+        let mut said = |field: &Option<Field>, default: &str, example: &str| {
+            self.value(field, default.to_owned(), |value| match text(value, example)? {
+                "" => Err(format!("expected text, such as {example:?}")),
+                text => Ok(text.to_owned()),
+            })
+        };
+        let issuer = said(&raw.issuer, "", "https://login.example");
+        let audience = said(&raw.audience, "", "tidecast");
+        let roles_claim = said(&raw.roles_claim, "roles", "realm_access.roles");
+        let keys = self.value(&raw.jwks, None, |value| keys(value, base).map(Some))?;
+        Some(Jwt { keys, issuer, audience, roles_claim })
     }
 
     fn roles(&mut self, fields: &[Field]) -> Roles {
@@ -116,9 +149,28 @@ impl Check<'_> {
     }
 }
 
+/// Parses where public keys are. Who can change them on the way can be everyone.
+fn keys(value: &Value, base: Option<&Path>) -> Result<KeySource, String> {
+    let place = text(value, "https://login.example/jwks.json")?;
+    let local = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
+    let is_host = |rest: &str| rest.is_empty() || rest.starts_with([':', '/']);
+    let is_local = local.iter().any(|start| place.strip_prefix(start).is_some_and(is_host));
+    match place {
+        "" => Err("expected a URL or a file".to_owned()),
+        url if url.starts_with("https://") || is_local => Ok(KeySource::Url(url.to_owned())),
+        url if url.contains("://") => Err("expected https://, or http:// on this host, or a file".to_owned()),
+        path => Ok(KeySource::File(base.unwrap_or(Path::new("")).join(path))),
+    }
+}
+
 /// Returns the place of a key that the token should have.
 fn key_of(raw: &RawToken, key: &str) -> SettingPlace {
-    match &raw.place {
+    below(&raw.place, key)
+}
+
+/// Returns the place of a key in a table.
+fn below(table: &SettingPlace, key: &str) -> SettingPlace {
+    match table {
         SettingPlace::Key { line, key: table, channel } => {
             SettingPlace::Key { line: *line, key: format!("{table}.{key}"), channel: channel.clone() }
         }

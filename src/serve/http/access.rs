@@ -136,7 +136,7 @@ fn grant_of(app: &App, request: &Request) -> Result<Grant, Denied> {
     match login::cookie(headers) {
         // A cookie that is out of date is none: the page asks for a token again.
         Some(token) => match app.access.with_token(caller, &token) {
-            Err(Denied::Unknown | Denied::Expired) => Ok(app.access.anonymous()),
+            Err(Denied::Unknown | Denied::Expired | Denied::Jwt(_)) => Ok(app.access.anonymous()),
             granted => granted,
         },
         None => Ok(app.access.anonymous()),
@@ -190,7 +190,9 @@ impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Refusal {
         let text = denied.to_string();
         match denied {
-            Denied::NoToken(_) | Denied::Unknown | Denied::Expired => Refusal::Unauthorized(text),
+            Denied::NoToken(_) | Denied::Unknown | Denied::Expired | Denied::Jwt(_) => {
+                Refusal::Unauthorized(text)
+            }
             Denied::TooMany => Refusal::TooMany(text),
             Denied::Forged | Denied::LinkExpired | Denied::Role(_) | Denied::Stream(_) => {
                 Refusal::Forbidden(text)
