@@ -4,7 +4,8 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -75,10 +76,16 @@ fn producers_in_three_languages_seal_for_a_relay_and_for_the_next_hop() {
     next_hop.extend(seals.map(str::to_owned));
     next_hop.extend(["--count=103".to_owned(), "-o".to_owned(), out.display().to_string()]);
     let mut next_hop = Running::tidecast(next_hop);
-    let to = format!("{}&fec=rs:4,1", url(second, port));
-    let mut relay = vec!["relay".to_owned(), input(first, port), "--to".to_owned(), to];
+    let recorded = folder.path().join("recorded");
+    let to = [format!("{}&fec=rs:4,1", url(second, port)), format!("pcapng:{}", recorded.display())];
+    let mut relay = vec!["relay".to_owned(), input(first, port), "--to".to_owned()];
+    relay.extend(to);
     relay.extend(["--http", "127.0.0.1:0"].iter().chain(&seals).map(|&arg| arg.to_owned()));
     let mut relay = Running::tidecast(relay);
+    let http = relay.http();
+    let readers =
+        ["/streams/main", "/sse/main"].map(|path| thread::spawn(move || read_until(http, path, 53)));
+    until("both readers", || (metric(http, &["tidecast_subscribers{"]) == 2.0).then_some(()));
 
     let program = examples::compiled_with("sealed", folder.path(), &["-lcrypto"]);
     let place = [first.to_string(), port.to_string(), "127.0.0.1".to_owned()];
@@ -102,10 +109,30 @@ fn producers_in_three_languages_seal_for_a_relay_and_for_the_next_hop() {
     let counts = ["lost", "rejected", "corrupt"].map(|key| summary[key].as_u64());
     assert_eq!(counts, [Some(0); 3], "{summary}");
     assert!(summary["repair"].as_u64() > Some(20), "the relay's own are sealed: {summary}");
-    let http = relay.http();
+    readers.into_iter().for_each(|reader| reader.join().expect("all payloads in clear"));
     assert_eq!(metric(http, &["tidecast_packets_discarded_total"]), 0.0, "{}", get(http, "/metrics").2);
     let control = metric(http, &["tidecast_packets_received_total", "kind=\"control\""]);
     assert!(control >= 2.0 + 3.0 * 3.0, "heartbeats and ends: {control}");
+    relay.stop();
+    let files = fs::read_dir(&recorded).expect("recordings").map(|entry| entry.expect("an entry").path());
+    let recorded: Vec<u8> = files.flat_map(|file| fs::read(file).expect("a recording")).collect();
+    let has = |text: &[u8]| recorded.windows(text.len()).filter(|bytes| *bytes == text).count();
+    assert_eq!(has(b"TC\x10"), 103, "whole datagrams");
+    assert_eq!(has(b"temperature") + has(b"sensor"), 0, "as they came");
+}
+
+/// Reads what is served at this path until it has so many readings in clear.
+fn read_until(http: SocketAddr, path: &str, count: usize) {
+    let mut stream = TcpStream::connect(http).expect("connect");
+    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\n\r\n").expect("write");
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    while String::from_utf8_lossy(&answer).matches("temperature=").count() < count {
+        let len = stream.read(&mut buffer).expect("read");
+        assert!(len > 0, "{path} ended early: {}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&buffer[..len]);
+    }
 }
 
 /// Reads datagrams until nothing has come for a while.
@@ -191,12 +218,15 @@ fn a_sniffer_sees_no_encrypted_payload() {
         tshark.args(["-i", "lo", "-q", "-n", "-f", &format!("udp port {port}"), "-w"]).arg(&file);
         let mut tshark = Running::start(tshark);
         tshark.wait_for_line("Capturing on");
-        let mut send =
-            tidecast(["send", "--sensor", "1", "--interval", "10ms", "--count", "50", "--fec", "1,1"]);
-        send.args(["--seal", &key, &url(group, port)]);
-        send.args(encrypt.then_some("--encrypt"));
-        done(send);
-        let text = until("all datagrams", || {
+        let send = || {
+            let mut send = tidecast(["send", "--sensor", "1", "--interval", "5ms", "--count", "50"]);
+            send.args(["--fec", "1,1", "--seal", &key, &url(group, port)]);
+            send.args(encrypt.then_some("--encrypt"));
+            done(send);
+        };
+        // It says that it captures a moment before it does.
+        let text = until("a hundred datagrams", || {
+            send();
             let shown = Command::new("tshark").args(["-n", "-x", "-r"]).arg(&file).output().expect("tshark");
             let text = String::from_utf8_lossy(&shown.stdout).into_owned();
             let datagrams = text.lines().filter(|line| line.starts_with("0000  ")).count();

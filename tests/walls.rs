@@ -98,13 +98,26 @@ fn nothing_below_the_sockets_does_input_or_output() {
     assert!(graph.names_built_for("tidecast-net").contains(&"socket2"), "the names are those of packages");
 }
 
-#[test]
-fn a_sensor_program_compiles_few_crates() {
+/// The crates that a sensor program compiles, with these arguments.
+fn crates_of_a_sensor_program(more: &[&str]) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["tree", "--locked", "-p", "tidecast-producer", "-e", "normal,build", "--prefix", "none"]);
+    cargo.args(more);
     let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8(output.stdout).unwrap();
-    let crates: BTreeSet<&str> = tree.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+    tree.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+}
+
+#[test]
+fn only_a_sensor_program_that_seals_compiles_cryptography() {
+    let c = |crates: &BTreeSet<String>| crates.iter().any(|name| name.starts_with("aws-lc-sys "));
+    assert!(!c(&crates_of_a_sensor_program(&[])));
+    assert!(c(&crates_of_a_sensor_program(&["--features", "seal"])));
+}
+
+#[test]
+fn a_sensor_program_compiles_few_crates() {
+    let crates = crates_of_a_sensor_program(&[]);
     assert!(crates.len() > 10 && crates.len() < PRODUCER_CRATES_MAX, "{} crates: {crates:?}", crates.len());
 }
