@@ -21,6 +21,7 @@ pub mod jitter;
 pub mod limits;
 pub mod protect;
 pub mod relay;
+#[cfg(feature = "subscribe")]
 pub mod subscriber;
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod seal;
 pub mod seq;
 pub mod st2022;
 pub mod step;
+#[cfg(feature = "subscribe")]
 pub mod subscribe;
 pub mod ts;
 
