@@ -450,4 +450,25 @@ mod tests {
         assert_eq!((decoder.announced(), decoder.bytes()), (None, before));
         assert_eq!(repair(&mut decoder, 11, 100, 2), Ok(News { rebuilt: vec![111], ..News::default() }));
     }
+
+    /// Once the start of the matrices is known, a number's column is, too. Of two columns one may
+    /// be forged.
+    #[test]
+    fn losses_of_one_column_are_given_up_when_the_next_two_columns_have_come() {
+        let mut decoder = Decoder::new(0);
+        for matrix in 0..4 {
+            let lost = |number: &u64| matrix == 3 && [49, 53, 58].contains(number);
+            for number in (16 * matrix..16 * (matrix + 1)).filter(|number| !lost(number)) {
+                assert_eq!(decoder.media(number, shard(number)), News::default());
+            }
+            for column in 16 * matrix..16 * matrix + 4 {
+                let expected = match column {
+                    50 => News { rebuilt: vec![58], hopeless: vec![49, 53], ..News::default() },
+                    _ => News::default(),
+                };
+                assert_eq!(repair(&mut decoder, column, 4, 4), Ok(expected), "{column}");
+            }
+        }
+        assert!(decoder.is_hopeless(49) && !decoder.is_hopeless(58));
+    }
 }
