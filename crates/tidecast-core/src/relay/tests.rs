@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::*;
 use tidecast_wire::{
+    fec::matrix::{Encoder, Shape},
     native::{self, Kind, Repr},
     rtp,
 };
@@ -338,6 +339,58 @@ fn a_predecessor_that_is_gone_is_not_mistaken_for_who_took_its_place() {
 }
 
 /// Packets that take several numbers, including overlapping ones.
+/// Repair packets of ST 2022-1 do not name their stream.
+#[test]
+fn a_repair_packet_on_its_own_port_rebuilds_what_the_rtp_stream_lost() {
+    let mut core = Core::new(Config { fec: Fec::St2022, ..fixed("rtp", 50 * MS) });
+    let (mut encoder, mut repairs) = (Encoder::new(Shape::new(4, 4, true).unwrap(), 0, 0), Vec::new());
+    for sequence in 0..4 {
+        encoder.media(&rtp(1, sequence), &mut repairs);
+        if sequence != 2 {
+            core.packet(10 * MS * u32::from(sequence), &rtp(1, sequence));
+        }
+    }
+    for repair in repairs {
+        let now = core.start + 40 * MS;
+        core.input(Input::Repair { now, leg: 0, source: from(3), bytes: repair.bytes.into() });
+    }
+    core.timeout(60 * MS);
+    let m = 1 << 16;
+    assert_eq!(core.said(), format!("start 0 {m} {} waited 30 {}:Fec {}", m + 1, m + 2, m + 3));
+}
+
+fn of_type(payload_type: u8, sequence: u16, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    rtp::Repr { marker: false, payload_type, sequence, timestamp: 0, ssrc: 1, payload }.emit(&mut out);
+    out
+}
+
+/// Packets of another payload type whose numbers the media use as well.
+#[test]
+fn what_counts_for_itself_beside_a_transport_stream_hides_no_loss() {
+    let mut core = Core::new(fixed("rtp", 50 * MS));
+    for number in (0..10).filter(|number| *number != 6) {
+        let at = 10 * MS * u32::from(number);
+        core.packet(at, &of_type(33, number, &[0x47; 188]));
+        core.packet(at, &of_type(96, number + 1, &[1; 20]));
+    }
+    core.timeout(200 * MS);
+    let counters = core.relay.totals();
+    assert_eq!((counters.delivered, counters.lost, counters.foreign), (9, 1, 9));
+}
+
+#[test]
+fn keep_alives_of_any_length_stay_out_of_a_transport_stream() {
+    let mut core = Core::new(fixed("rtp", 50 * MS));
+    for length in 0..188_u16 {
+        let at = MS * u32::from(length);
+        core.packet(at, &of_type(33, 2 * length, &[0x47; 188]));
+        core.packet(at, &of_type(33, 2 * length + 1, &vec![1; length.into()]));
+    }
+    let counters = core.relay.totals();
+    assert_eq!((counters.delivered, counters.lost, counters.foreign), (188, 0, 188));
+}
+
 #[test]
 fn spans_move_the_head_and_what_reaches_beyond_is_kept() {
     let mut core = Core::new(fixed("seq=u32be@0,step=u16be@4,id=u8@6", 50 * MS));
