@@ -476,6 +476,27 @@ fn legs_bring_what_has_no_number_once() {
     assert_eq!((controls, core.relay.totals().control_received), (6, 12));
 }
 
+#[test]
+fn each_heartbeat_goes_on_once_although_two_legs_carry_it() {
+    let mut core = Core::new(Config { legs: 2, ..fixed("seq=u16be@1,step=u8@0,id=u8@3", 50 * MS) });
+    let data = |n: u8| [1, 0, n, 9];
+    for (leg, port) in [(0, 1), (1, 2)] {
+        core.packet_from(START, leg, from(port), &data(4)).packet_from(MS, leg, from(port), &data(5));
+    }
+    let mut heartbeat = |at: u32, leg: u8, text: &[u8]| {
+        core.said();
+        let bytes = [&[0, 0, 6, 9][..], text].concat();
+        !core.packet_from(at * MS, leg, from(u16::from(leg) + 1), &bytes).said().is_empty()
+    };
+    assert!(heartbeat(10, 0, b""));
+    assert!(!heartbeat(11, 1, b""), "a copy");
+    assert!(heartbeat(20, 0, b""), "the next one, with the same content");
+    assert!(!heartbeat(21, 1, b""), "its copy");
+    assert!(heartbeat(30, 1, b"other"), "this leg leads");
+    assert!(!heartbeat(31, 0, b"other"));
+    assert!(heartbeat(81, 0, b"other"), "the copy would have come within the hold");
+}
+
 /// A datagram with messages of two streams belongs to the first one; the numbers of the second are
 /// not a gap.
 #[test]
