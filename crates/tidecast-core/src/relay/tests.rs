@@ -569,6 +569,12 @@ fn legs_bring_each_packet_once_and_a_lagging_one_starts_nothing() {
     assert_eq!((counters.rejected, counters.late), (0, 0), "{counters:?}");
     let legs = core.relay.legs();
     assert_eq!((legs[0].media, legs[1].media), (2800, 2960));
+    assert_eq!((legs[0].first, legs[0].missed), (2800, 200));
+    assert_eq!((legs[1].first, legs[1].missed), (200, 40), "its last 40 would come later");
+    core.relay.begin_census(0, core.start);
+    let census = core.relay.go_on_with_census(usize::MAX, &mut |_| {}).unwrap();
+    let skews = [0, 1].map(|leg| census.skews[leg].map(|skew| skew.as_millis()));
+    assert_eq!(skews, [Some(0), Some(40)]);
 }
 
 #[test]
@@ -733,6 +739,23 @@ fn a_burst_that_a_buffer_did_not_hold_is_lost_and_no_restart() {
 }
 
 /// An attacker forges the producer's address, so only the content shows that the packets differ.
+/// In a space of 16 bits a step forwards may be a restart by chance.
+#[test]
+fn a_jump_is_a_loss_if_as_many_packets_fit_the_silence_and_otherwise_a_restart() {
+    for (jump, lost) in [(150, 150), (5000, 0), (20_000, 0)] {
+        let mut core = Core::new(fixed("seq=u16be@0", 50 * MS));
+        for number in 0..200_u16 {
+            core.packet(10 * MS * number.into(), &number.to_be_bytes());
+        }
+        for after in 0..5_u16 {
+            core.packet(MS * (3000 + 10 * u32::from(after)), &(200 + jump + after).to_be_bytes());
+        }
+        core.timeout(5000 * MS);
+        let counters = core.relay.totals();
+        assert_eq!((counters.lost, counters.delivered), (lost, 205), "{jump}");
+    }
+}
+
 #[test]
 fn a_number_that_comes_again_with_other_content_is_a_conflict() {
     let mut core = Core::native(20 * MS);
