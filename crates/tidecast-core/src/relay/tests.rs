@@ -552,6 +552,28 @@ fn parts_of_messages_are_numbered_one_by_one() {
 }
 
 #[test]
+fn paced_packets_leave_with_the_spacing_of_their_source() {
+    let release = Release::Paced(Delay::Fixed(200 * MS));
+    let mut core = Core::new(Config { release, ..fixed("rtp", 50 * MS) });
+    let mut left = Vec::new();
+    for at in 0..400_u32 {
+        match at {
+            0 => core.packet(START, &rtp(1, 0)),
+            40 => core.packet(40 * MS, &rtp(1, 1)),
+            105 => core.packet(105 * MS, &rtp(1, 2)),
+            _ => core.timeout(at * MS),
+        };
+        let delivered = |output| match output {
+            Output::Deliver(delivery) => Some((delivery.seq, at)),
+            _ => None,
+        };
+        left.extend(core.out.drain(..).filter_map(delivered));
+    }
+    let m = 1 << 16;
+    assert_eq!(left, [(m, 200), (m + 1, 240), (m + 2, 280)]);
+}
+
+#[test]
 fn legs_bring_each_packet_once_and_a_lagging_one_starts_nothing() {
     let mut core = Core::new(Config { legs: 2, ..fixed("rtp", 50 * MS) });
     // 1,000 packets a second; the second leg is 40 ms behind, and alone for a while.
