@@ -55,6 +55,17 @@ fn another_leg_may_be_behind_by_a_quarter_more_than_it_was() {
     let waits = Waits::new(Duration::ZERO, PATIENCE, Some(100.0));
     let lag = legs.lag(now + 170 * MS, &waits);
     assert_eq!(lag.as_millis(), 100);
-    assert_eq!(legs.lag(now + 10_000 * MS, &waits), Duration::ZERO, "none of them lives");
+    assert_eq!(legs.lag(now + 170 * MS + waits.out, &waits), Duration::ZERO, "none of them lives");
     assert_eq!((counters[0].first, counters[1].first), (10, 0));
+}
+
+/// An address that has just been heard is not silent because its producer starts a session.
+#[test]
+fn a_new_session_does_not_open_a_leg_to_other_addresses() {
+    let (now, source) = (start(), SocketAddr::from(([10, 0, 0, 1], 5000)));
+    let mut legs = Legs::new(2, PATIENCE, 1024, now);
+    legs.heard_from(1, source, now + 10 * MS);
+    legs.start(100, true, &[None, Some(now + 10 * MS)], now + 11 * MS);
+    assert_eq!((legs.source(1), legs.source_heard(1)), (Some(source), Some(now + 10 * MS)));
+    assert_eq!((legs.source(0), legs.source_heard(0)), (None, None));
 }
