@@ -195,6 +195,8 @@ fn the_buffers_of_dropped_packets_are_used_again() {
     let mut core = Core::native(50 * MS);
     core.data(START, 1, [0, 1, 2, 2, 2]);
     assert_eq!((core.relay.spent.len(), core.relay.totals().duplicate), (2, 2));
+    core.packet(START, b"foreign").packet_from(START, 0, from(2), &retransmission(1, 1));
+    assert_eq!((core.relay.spent.len(), core.relay.totals().foreign), (4, 1));
     core.relay.reclaim(&mut crate::buffer::Pool::new(8));
     assert!(core.relay.spent.is_empty());
 }
@@ -321,6 +323,40 @@ fn two_addresses_with_one_id_collide_until_one_is_silent() {
     assert_eq!((counters.delivered, counters.lost, counters.rejected), (200, 0, 100), "{counters:?}");
 }
 
+#[test]
+fn what_a_new_address_sends_before_the_old_one_is_silent_is_not_lost() {
+    let mut core = Core::new(fixed("rtp", 50 * MS));
+    for n in 0..100_u16 {
+        core.packet_from(5 * MS * n.into(), 0, from(1), &rtp(1, n));
+    }
+    for n in 100..200_u16 {
+        core.packet_from(5 * MS * n.into(), 0, from(2), &rtp(1, 5000 + n));
+        if n == 100 {
+            assert_eq!(core.relay.held(), 1, "the old address may go on");
+        }
+    }
+    let counters = core.relay.totals();
+    assert_eq!((counters.delivered, counters.lost, counters.rejected), (200, 0, 0), "{counters:?}");
+}
+
+/// A producer on two paths into the group; one of them ends.
+#[test]
+fn a_flow_moves_to_its_other_path_when_that_alone_brings_packets() {
+    let mut core = Core::new(fixed("rtp", 50 * MS));
+    let mut moved = None;
+    for n in 0..120_u16 {
+        if n < 100 {
+            core.packet_from(5 * MS * n.into(), 0, from(1), &rtp(1, n));
+        }
+        core.packet_from(5 * MS * n.into() + MS, 0, from(2), &rtp(1, n));
+        let source = core.relay.flows().next().map(|flow| flow.source);
+        moved = moved.or((source == Some(from(2))).then_some(n));
+    }
+    assert!(moved.is_some_and(|number| number >= 110), "not by a few losses: {moved:?}");
+    let counters = core.relay.totals();
+    assert_eq!((counters.delivered, counters.lost, counters.rejected), (120, 0, 0), "{counters:?}");
+}
+
 /// Another flow has meanwhile taken the slot of the flow that a new one was to succeed.
 #[test]
 fn a_predecessor_that_is_gone_is_not_mistaken_for_who_took_its_place() {
@@ -357,6 +393,8 @@ fn a_repair_packet_on_its_own_port_rebuilds_what_the_rtp_stream_lost() {
     core.timeout(60 * MS);
     let m = 1 << 16;
     assert_eq!(core.said(), format!("start 0 {m} {} waited 30 {}:Fec {}", m + 1, m + 2, m + 3));
+    let matrix = core.relay.flows().next().unwrap().fec_matrix;
+    assert_eq!(matrix, None, "a row does not show the matrix");
 }
 
 fn of_type(payload_type: u8, sequence: u16, payload: &[u8]) -> Vec<u8> {
@@ -412,6 +450,18 @@ fn spans_move_the_head_and_what_reaches_beyond_is_kept() {
     core.packet(30 * MS, &packet(15, 0)).packet(30 * MS, &packet(15, 65_535));
     let control = format!("control {0} control {0}", m + 15);
     assert_eq!((core.relay.totals().control_received, core.said()), (2, control));
+}
+
+#[test]
+fn the_rest_of_a_packet_that_another_one_overlaps_follows_it() {
+    let mut core = Core::new(fixed("seq=u32be@0,step=u16be@4,id=u8@6", 50 * MS));
+    let packet = |first: u32, span: u16| [&first.to_be_bytes()[..], &span.to_be_bytes(), &[1]].concat();
+    core.packet(START, &packet(0, 5)).timeout(10 * MS);
+    core.packet(20 * MS, &packet(7, 3)).said();
+    core.packet(21 * MS, &packet(5, 3));
+    let m = 1_u64 << 32;
+    assert_eq!(core.said(), format!("waited 1 {}+3 {}+2", m + 5, m + 8));
+    assert_eq!(core.relay.held(), 0);
 }
 
 #[test]

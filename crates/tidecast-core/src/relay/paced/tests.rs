@@ -51,14 +51,14 @@ fn an_answer_waits_for_the_flow_before() {
     assert!(matches!(pacer.pop(floor), Some((PacedItem::Other(Output::Unnumbered { .. }), _))));
 }
 
-/// Sends RTP packets 400 ms apart for 4 s, each with an answer behind it or not. Returns the
-/// automatic delay afterwards.
+/// Sends RTP packets, each with an answer behind it or not, a little less than the delay apart, so
+/// that the answer still waits when the next packet comes. Returns the automatic delay afterwards.
 fn delay_after(answers: bool) -> Duration {
     let mut now = crate::clock::now();
     let mut pacer = pacer(now);
     for number in 0..10_u16 {
         let mut bytes = Vec::new();
-        let (timestamp, sequence) = (u32::from(number) * 36_000, number);
+        let (timestamp, sequence) = (u32::from(number) * 195 * 90, number);
         rtp::Repr { marker: true, payload_type: 33, sequence, timestamp, ssrc: 1, payload: &[0; 8] }
             .emit(&mut bytes);
         let payload = 12..bytes.len() as u32;
@@ -70,8 +70,9 @@ fn delay_after(answers: bool) -> Duration {
         if answers {
             pacer.follow(answer(), now);
         }
-        now += Duration::from_millis(400);
+        now += Duration::from_millis(195);
         while pacer.pop(now).is_some() {}
+        assert!(!pacer.is_empty());
     }
     assert_eq!(pacer.state().clock, "rtp");
     pacer.state().delay

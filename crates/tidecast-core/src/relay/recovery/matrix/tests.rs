@@ -221,6 +221,18 @@ fn the_span_is_how_long_a_repair_packet_took() {
     assert_eq!(run.recover.span(), 32);
 }
 
+/// Only one packet of the row has come; those of the next row do not count.
+#[test]
+fn the_span_begins_with_the_packets_that_are_protected() {
+    let mut run = Run::new();
+    run.media(FIRST);
+    run.now += 10 * MS;
+    run.media(FIRST + 4);
+    run.now += 5 * MS;
+    run.repair(&repairs()[0].1);
+    assert_eq!(run.found.span, Some(15 * MS));
+}
+
 #[test]
 fn sessions_without_repair_packets_keep_nothing_and_may_begin_later() {
     let mut run = Run::new();
