@@ -8,7 +8,7 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 use crate::{
     clock,
-    limits::{IDENTIFY_DATAGRAMS, IDENTIFY_TIME},
+    limits::{IDENTIFY_CHANGE, IDENTIFY_DATAGRAMS, IDENTIFY_TIME},
 };
 use tidecast_wire::{native, rtcp, rtp, ts};
 
@@ -298,6 +298,24 @@ fn damage_does_not_change_what_a_source_is() {
     assert_eq!(owner.sends(&[flipped.clone(), reading(3)]), "nn", "as native: it is corrupt");
     assert_eq!(Owner::new(false).sends(&[flipped]), "n", "also as the first one of a source");
     assert_eq!(Owner::new(false).sends(&[b"TCP is something else".to_vec()]), "-");
+}
+
+#[test]
+fn a_few_native_datagrams_do_not_change_what_a_source_is() {
+    let (mut sources, now) = (Sources::new(1, false, 10), clock::now());
+    // Returns what the source is after so many native datagrams and an RTP packet.
+    let mut after = |natives: u8, sequence| {
+        (0..natives).for_each(|_| sources.began_native(now, 0, from(1), 4));
+        let came = Came { now, leg: 0, source: from(1), kin: Kin::Named, room: true };
+        sources.push(came, audio(9, sequence), nobody);
+        while sources.settled().is_some() {}
+        sources.known(now, 0, from(1), &audio(9, 9))
+    };
+    (0..5).for_each(|sequence| _ = after(0, sequence));
+    for sequence in 5..8 {
+        assert_eq!(after(IDENTIFY_CHANGE - 1, sequence), Some(SourceKind::Rtp));
+    }
+    assert_eq!(after(IDENTIFY_CHANGE, 8), None, "one RTP packet may be damaged");
 }
 
 /// Native datagrams do not pass here, so the owner says whether their stream goes on.

@@ -668,6 +668,19 @@ fn memory_is_bounded_and_nothing_is_left_uncounted() {
 }
 
 #[test]
+fn what_is_known_of_legs_is_forgotten_before_memory_runs_out() {
+    for bytes_max in [0, 10_000] {
+        let mut core = Core::new(Config { legs: 2, bytes_max, ..fixed("native", 500 * MS) });
+        for n in 0..2000_u64 {
+            let bytes = native(Kind::Data, 1, 1, n, b"x");
+            core.packet_from(MS / 10 * n as u32, 0, from(1), &bytes);
+            assert!(core.relay.bytes_held() <= bytes_max, "{} of {bytes_max}", core.relay.bytes_held());
+        }
+        assert_eq!(core.relay.totals().delivered, 2000);
+    }
+}
+
+#[test]
 fn flows_that_never_sent_twice_make_room_and_others_do_not() {
     let mut core = Core::new(Config { flows_max: 2, flows_share: 100, ..fixed("native", 50 * MS) });
     let data = |stream, number| native(Kind::Data, stream, 1, number, b"x");

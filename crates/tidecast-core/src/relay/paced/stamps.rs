@@ -271,3 +271,22 @@ fn leads(lead: &mut Option<u8>, others: &mut u32, payload_type: u8, may_lead: bo
 fn scale(ticks: i64, hz: u64) -> i64 {
     (i128::from(ticks) * 1_000_000_000 / i128::from(hz)) as i64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_payload_type_leads_after_several_packets_in_a_row() {
+        let (mut lead, mut others) = (None, 0);
+        let mut leads = |payload_type, may_lead| leads(&mut lead, &mut others, payload_type, may_lead);
+        assert!(leads(96, true), "the first one");
+        for _ in 0..2 {
+            assert!((1..PACED_LEAD_PACKETS).all(|_| !leads(97, true)));
+            assert!(leads(96, true), "the others were too few");
+        }
+        assert!((0..100).all(|_| !leads(98, false)), "events never lead");
+        assert!((1..PACED_LEAD_PACKETS).all(|_| !leads(97, true)));
+        assert!(leads(97, true) && !leads(96, true));
+    }
+}

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tidecast_wire::fec::rs::Codes;
 
 use super::*;
-use crate::limits::FEC_LEARN_TIME_MIN;
+use crate::limits::{FEC_FIT_TIME, FEC_LEARN_TIME_MIN};
 
 #[allow(clippy::disallowed_methods)]
 fn t0() -> Instant {
@@ -33,7 +33,13 @@ fn block(
             (number, RebuiltPayload { number, flags: 0, timestamp: 1_000_000 + i as u64, payload })
         })
         .collect();
-    let len = SourceShard::HEADER + sizes[..k].iter().max().unwrap();
+    let repairs = repairs_of(&packets, m, stride);
+    (packets, repairs)
+}
+
+fn repairs_of(packets: &BTreeMap<u64, RebuiltPayload>, m: usize, stride: u8) -> Vec<Vec<u8>> {
+    let (k, sizes) = (packets.len(), packets.values().map(|packet| packet.payload.len()));
+    let len = SourceShard::HEADER + sizes.max().unwrap();
     let data: Vec<Vec<u8>> = packets
         .values()
         .map(|p| {
@@ -51,7 +57,7 @@ fn block(
             .emit(&mut out);
         out
     });
-    (packets, payloads.collect())
+    payloads.collect()
 }
 
 fn shard_of(p: &RebuiltPayload) -> SourceShard<'_> {
@@ -332,5 +338,34 @@ fn a_forged_repair_packet_gives_nothing_up() {
     for (first, k, m) in [(200, 10, 3), (200, 1, 1), (2, 7, 1), (3, 5, 1), (0, 10, 1)] {
         let found = among_forged(&[3, 4, 6], forged_repair(first, k, m, 0), &[]);
         assert_eq!((numbers_of(&found), found.hopeless), (vec![3, 4, 6], vec![]), "{first}, {k}, {m}");
+    }
+}
+
+/// The timestamps of a block ascend, so one far from the others shows that a packet was forged.
+#[test]
+fn nothing_is_rebuilt_that_was_sent_at_quite_another_time() {
+    const NOW: u64 = 1_700_000_000_000_000;
+    let (near, far) = (NOW + FEC_FIT_TIME.as_micros() as u64, NOW + 60 * FEC_FIT_TIME.as_micros() as u64);
+    for (time, expected) in [(near, vec![9]), (far, vec![]), (NOW / 2, vec![])] {
+        let (mut packets, _) = block(0, 10, 1, 1, &[20; 10]);
+        packets.values_mut().for_each(|packet| packet.timestamp += NOW);
+        packets.get_mut(&9).unwrap().timestamp = time;
+        let repairs = repairs_of(&packets, 1, 1);
+        let (mut recover, mut codes, now) = (recover(0), Codes::new(), t0());
+        for packet in packets.values().take(9) {
+            let shard = unpadded(shard_of(packet));
+            recover.media(packet.number, shard, &mut means(&mut codes, now, Duration::ZERO));
+        }
+        let means = &mut Means { end: 10, ..means(&mut codes, now, Duration::ZERO) };
+        let found = recover.repair(0, &Repair::parse(&repairs[0]).unwrap(), 0, means);
+        assert_eq!(numbers_of(&found), expected, "{time}");
+    }
+}
+
+#[test]
+fn a_block_ends_behind_its_last_number() {
+    for (k, stride) in [(1, 1), (1, 7), (10, 1), (10, 3)] {
+        let last = numbers(5, k, stride).last();
+        assert_eq!(last, Some(5 + span(k, stride) - 1), "{k} packets, {stride} apart");
     }
 }

@@ -65,6 +65,17 @@ fn answers_let_more_be_requested() {
     assert_eq!(schedule.tokens as u64, 30);
 }
 
+/// One packet shows a gap, the next one proves it; meanwhile all its numbers are waited for.
+#[test]
+fn what_is_proven_later_is_due_at_the_same_time() {
+    let t = clock::now();
+    let mut schedule = Schedule::new(1, t);
+    schedule.opened(0..64, 64, None, &terms(t));
+    schedule.showed(64, (0, 64), &terms(t), |number| number < 64);
+    schedule.showed(65, (0, 65), &terms(t + 3 * MS), |number| number < 64);
+    assert_eq!(numbers(&schedule.poll(&terms(t + 5 * MS))).len(), 64);
+}
+
 /// A request that was not sent leaves no trace: neither in the count, nor in the round trip, nor
 /// in the allowances.
 #[test]
