@@ -60,6 +60,7 @@ use tidecast_net::{
     interface::Interfaces,
     sys::{ReceiveBatch, SendBatch},
 };
+use tidecast_wire::seal::Keyring;
 
 /// Takes deliveries on the packet thread itself, with a flag whether a player would get each (see
 /// [`tidecast_core::follow`]).
@@ -446,6 +447,12 @@ impl Channel {
         for trouble in reports.filter_map(|port| port.trouble(true)) {
             info!(channel = self.name, "no RTCP from {trouble}");
         }
+    }
+
+    /// Exchanges the keys of a channel that takes sealed datagrams alone.
+    pub fn rekey(&mut self, keyring: Arc<Keyring>) {
+        self.outputs.rekey(&keyring);
+        self.relay.rekey(keyring);
     }
 
     fn log_rejects(&mut self, now: Instant) {

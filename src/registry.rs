@@ -43,7 +43,7 @@ use share::{Leaving, OnLeaving};
 pub use share::{Share, Subscription};
 use tidecast_core::relay::Fec;
 use tidecast_net::{address::Input, limits::RECEIVE_BUFFER_BYTES};
-use tidecast_wire::Format;
+use tidecast_wire::{Format, seal::Keyring};
 use views::Answers;
 pub use views::{Stalled, Views};
 
@@ -257,6 +257,16 @@ impl Registry {
         self.shared.unload(channel.thread);
         self.shared.telemetry.ended(&state, &channel.subscribers.state());
         Ok(())
+    }
+
+    /// Exchanges the keys of a configured channel that takes sealed datagrams alone.
+    ///
+    /// # Errors
+    /// There is no such channel, or the relay is ending.
+    pub async fn rekey(&self, name: &str, keyring: Arc<Keyring>) -> Result<(), RegistryError> {
+        let channel = self.configured(name)?;
+        let thread = &self.shared.packet_threads[channel.thread];
+        Ok(thread.with_channel(name, move |channel, _| channel.rekey(keyring)).await?)
     }
 
     /// Puts the configured channels into this order.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tidecast_testkit::{
     common::{
         PATIENCE, Running, free_port, get, group, have, have_header, have_python, is_root, joined, metric,
-        native, now, sender, tidecast, until,
+        native, now, sender, tidecast, until, until_clients,
     },
     examples,
 };
@@ -83,8 +83,8 @@ fn producers_in_three_languages_seal_for_a_relay_and_for_the_next_hop() {
     relay.extend(["--http", "127.0.0.1:0"].iter().chain(&seals).map(|&arg| arg.to_owned()));
     let mut relay = Running::tidecast(relay);
     let http = relay.http();
-    let readers =
-        ["/streams/main", "/sse/main"].map(|path| thread::spawn(move || read_until(http, path, 53)));
+    let readers = ["/streams/main", "/sse/main"]
+        .map(|path| thread::spawn(move || read_until(http, path, "temperature=", 53)));
     until("both readers", || (metric(http, &["tidecast_subscribers{"]) == 2.0).then_some(()));
 
     let program = examples::compiled_with("sealed", folder.path(), &["-lcrypto"]);
@@ -122,17 +122,57 @@ fn producers_in_three_languages_seal_for_a_relay_and_for_the_next_hop() {
 }
 
 /// Reads what is served at this path until it has so many readings in clear.
-fn read_until(http: SocketAddr, path: &str, count: usize) {
+fn read_until(http: SocketAddr, path: &str, text: &str, count: usize) {
     let mut stream = TcpStream::connect(http).expect("connect");
     stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\n\r\n").expect("write");
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
-    while String::from_utf8_lossy(&answer).matches("temperature=").count() < count {
+    while String::from_utf8_lossy(&answer).matches(text).count() < count {
         let len = stream.read(&mut buffer).expect("read");
         assert!(len > 0, "{path} ended early: {}", String::from_utf8_lossy(&answer));
         answer.extend_from_slice(&buffer[..len]);
     }
+}
+
+#[test]
+fn a_reload_exchanges_keys_and_cuts_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = [1, 2].map(|id| key(folder.path(), id));
+    let (group, port) = (group(), free_port());
+    let file = folder.path().join("relay.toml");
+    let configure = |keys: &str| {
+        let input = input(group, port);
+        let text = format!(
+            "http.listen = \"127.0.0.1:0\"\n[[channel]]\nname = \"main\"\ninput = \"{input}\"\nseal = \"required\"\nseal_keys = {keys}\n"
+        );
+        fs::write(&file, text).expect("write");
+    };
+    configure("\"channel-1.key\"");
+    let mut relay = Running::tidecast(["serve".as_ref(), file.as_os_str()]);
+    let http = relay.http();
+    let player = thread::spawn(move || read_until(http, "/streams/main", "\"unit\"", 60));
+    until_clients(http, 1);
+    let send = |key: &Path, stream: &str| {
+        let mut send =
+            tidecast(["send", "--sensor", "1", "--interval", "5ms", "--count", "20", "--stream", stream]);
+        send.arg("--seal").arg(key).arg(url(group, port));
+        done(send);
+    };
+    send(&keys[0], "1");
+    send(&keys[1], "2");
+    let unknown = |count: f64| {
+        let reason = ["tidecast_invalid_datagrams_total", "reason=\"unknown_key\""];
+        until("what has no key", || (metric(http, &reason) == count).then_some(()));
+    };
+    unknown(23.0);
+    configure("[\"channel-1.key\", \"channel-2.key\"]");
+    relay.signal("HUP");
+    relay.wait_for_line("read again: new keys of main");
+    send(&keys[0], "3");
+    send(&keys[1], "4");
+    player.join().expect("it was not cut");
+    unknown(23.0);
 }
 
 /// Reads datagrams until nothing has come for a while.

@@ -196,6 +196,11 @@ impl UdpOutputs {
         outputs
     }
 
+    /// Exchanges the keys for repair packets.
+    pub fn rekey(&mut self, keyring: &Arc<Keyring>) {
+        self.natives.iter_mut().for_each(|native| native.rekey(keyring.clone()));
+    }
+
     /// Maintains the sockets that are due.
     fn check(&mut self, now: Instant, interfaces: &mut Interfaces) {
         let mut index = 0;

@@ -123,6 +123,15 @@ impl Protector {
         Protector { keyring, ..self }
     }
 
+    /// Exchanges the keys.
+    pub fn rekey(&mut self, keyring: Arc<Keyring>) {
+        for (stream, flow) in &mut self.flows {
+            let id = flow.keys.as_ref().map(SessionKeys::id);
+            flow.keys = id.and_then(|id| keyring.session(id, *stream, flow.session));
+        }
+        self.keyring = Some(keyring);
+    }
+
     /// Adds a data packet that is being sent; passes repair packets to send after it to `out`.
     pub fn media(&mut self, now: Instant, packet: &Packet<'_>, mut out: impl FnMut(&[u8])) -> Taken {
         let Repr { stream, session, sequence, flags, timestamp, payload, .. } = packet.repr();

@@ -251,11 +251,15 @@ impl Keyring {
         &self.keys
     }
 
-    /// Keys of a session, derived from the key with this id: that of the stream, if there is one.
-    /// It costs some microseconds.
-    pub fn session(&self, id: u8, stream: u32, session: u32) -> Option<SessionKeys> {
+    /// The key with this id that counts for this stream: its own, if there is one.
+    pub fn key(&self, id: u8, stream: u32) -> Option<&Key> {
         let of = |wanted: Option<u32>| self.keys.iter().find(|key| key.id == id && key.stream == wanted);
-        of(Some(stream)).or_else(|| of(None))?.session(stream, session)
+        of(Some(stream)).or_else(|| of(None))
+    }
+
+    /// Keys of a session, derived from the key with this id. It costs some microseconds.
+    pub fn session(&self, id: u8, stream: u32, session: u32) -> Option<SessionKeys> {
+        self.key(id, stream)?.session(stream, session)
     }
 }
 

@@ -42,6 +42,10 @@ impl Native {
         natives
     }
 
+    pub(super) fn rekey(&mut self, keyring: Arc<Keyring>) {
+        self.protector.rekey(keyring);
+    }
+
     pub(super) fn fec(&self) -> Fec {
         self.fec
     }

@@ -1,6 +1,6 @@
 //! A new configuration for a running relay: applies what differs, and touches nothing else.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use super::{Service, start_channel};
 use crate::{
@@ -9,12 +9,15 @@ use crate::{
     shares::Resource,
     words,
 };
+use tidecast_wire::seal::Keyring;
 
 /// What differs between two configurations.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Difference {
     added: Vec<String>,
     changed: Vec<String>,
+    /// Channels with other keys for seals, and no other difference.
+    rekeyed: Vec<String>,
     removed: Vec<String>,
     access: bool,
     /// Settings that count at the next start.
@@ -41,7 +44,13 @@ impl Difference {
         ];
         Difference {
             added: names(new, &|channel| find(old, &channel.name).is_none()),
-            changed: names(new, &|channel| find(old, &channel.name).is_some_and(|known| known != *channel)),
+            changed: names(new, &|channel| {
+                let known = find(old, &channel.name);
+                known.is_some_and(|known| known != *channel && new_keys(&known, channel).is_none())
+            }),
+            rekeyed: names(new, &|channel| {
+                find(old, &channel.name).is_some_and(|known| new_keys(&known, channel).is_some())
+            }),
             removed: names(old, &|channel| find(new, &channel.name).is_none()),
             access: old.access != new.access,
             later: later.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect(),
@@ -53,10 +62,22 @@ impl Difference {
     }
 }
 
+/// The keys of a channel in which nothing but they differ.
+fn new_keys(old: &Channel, new: &Channel) -> Option<Arc<Keyring>> {
+    let (known, keyring) = (old.seal.as_ref()?, new.seal.as_ref()?);
+    let same = Channel { seal: old.seal.clone(), ..new.clone() } == *old;
+    (same && known != keyring).then(|| keyring.clone())
+}
+
 /// `added cam-3; changed cam-1; new rules of access; [tcp] counts at the next start`
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lists = [("added", &self.added), ("changed", &self.changed), ("removed", &self.removed)];
+        let lists = [
+            ("added", &self.added),
+            ("changed", &self.changed),
+            ("new keys of", &self.rekeyed),
+            ("removed", &self.removed),
+        ];
         let mut parts: Vec<String> = lists
             .into_iter()
             .filter(|(_, names)| !names.is_empty())
@@ -87,6 +108,12 @@ impl Service {
             let old = self.config.channels.iter().find(|known| known.name == *name).cloned();
             match old {
                 Some(old) if old == *channel => kept.push(old),
+                Some(old) if let Some(keyring) = new_keys(&old, channel) => {
+                    if let Err(error) = self.registry.rekey(name, keyring).await {
+                        tracing::warn!(channel = name, "cannot exchange the keys: {error}");
+                    }
+                    kept.push(channel.clone());
+                }
                 Some(old) => {
                     self.end_channel(name).await;
                     let started = self.begin_channel(channel).await;
@@ -178,6 +205,14 @@ mod tests {
                 + &channel("d", 1008),
         );
         let difference = Difference::between(&old, &new);
+        let sealed = |id: &str| {
+            let key = format!("{id}:{}", "ab".repeat(32));
+            config(channel("a", 1000) + &format!("seal = \"required\"\nseal_keys = \"{key}\"\n"))
+        };
+        let keys = Difference::between(&sealed("1"), &sealed("2"));
+        assert_eq!((keys.to_string().as_str(), keys.has_channels()), ("new keys of a", false));
+        let unsealed = Difference::between(&sealed("1"), &config(channel("a", 1000)));
+        assert_eq!(unsealed.to_string(), "changed a");
         let expected = "added d; changed b; removed a; new rules of access; [tcp] counts at the next start";
         assert_eq!(difference.to_string(), expected);
         let same = Difference::between(&old, &old);

@@ -220,6 +220,18 @@ impl Sealed {
         Sealed { keyring, legs: legs.max(1), streams_max: streams_max.max(1), streams: HashMap::default() }
     }
 
+    /// Exchanges the keys. What came in does not come in again, whatever its key.
+    fn rekey(&mut self, keyring: Arc<Keyring>) {
+        for (id, stream) in &mut self.streams {
+            let goes_on =
+                |keys: &SessionKeys| self.keyring.key(keys.id(), *id) == keyring.key(keys.id(), *id);
+            for session in [Some(&mut stream.newest), stream.former.as_mut()].into_iter().flatten() {
+                session.keys.retain(goes_on);
+            }
+        }
+        self.keyring = keyring;
+    }
+
     /// Checks a datagram; an encrypted payload goes to `plain`.
     fn admit(
         &mut self,
@@ -315,6 +327,15 @@ fn open_payload(bytes: &mut Buffer, room: usize, sealed: Range<u32>) -> Range<u3
 }
 
 impl Relay {
+    /// Exchanges the keys of a channel that takes sealed datagrams alone, while it runs: those that
+    /// are gone no longer count, and nothing else changes.
+    pub fn rekey(&mut self, keyring: Arc<Keyring>) {
+        if let Some(sealed) = &mut self.sealed {
+            sealed.rekey(keyring.clone());
+            self.config.seal = Some(keyring);
+        }
+    }
+
     /// Takes a datagram of a channel that takes sealed ones alone.
     pub(super) fn sealed_packet(&mut self, now: Instant, leg: u8, source: SocketAddr, mut bytes: Buffer) {
         let Some(sealed) = &mut self.sealed else { return self.spend(bytes) };

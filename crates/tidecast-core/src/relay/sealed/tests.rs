@@ -322,6 +322,36 @@ fn a_key_is_exchanged_within_a_session_and_between_two() {
 }
 
 #[test]
+fn keys_are_exchanged_while_a_session_goes_on() {
+    let mut bench = Bench::new(1, false);
+    let ring = |ids: &[u8]| Arc::new(Keyring::new(ids.iter().map(|id| key(*id)).collect()).unwrap());
+    let mut old = Run::of(&key(1), 5, TIME, true, None);
+    let mut new = Run::of(&key(3), 5, TIME, true, None);
+    let (first, second) = (old.send(100).to_vec(), new.send(100).to_vec());
+    play(&mut bench, MS, &first[..50]);
+    play(&mut bench, 51 * MS, &second[50..60]);
+    assert_eq!(bench.rejects("unknown_key"), 10);
+    bench.relay.rekey(ring(&[1, 3]));
+    play(&mut bench, 61 * MS, &second[50..60]);
+    play(&mut bench, 71 * MS, &first[60..70]);
+    bench.relay.rekey(ring(&[3]));
+    play(&mut bench, 81 * MS, &first[70..80]);
+    assert_eq!(bench.rejects("unknown_key"), 20, "the old key is gone");
+    play(&mut bench, 91 * MS, &second[70..80]);
+    // The same id, but another key.
+    let other: Key = format!("3:{}", "ee".repeat(32)).parse().unwrap();
+    bench.relay.rekey(Arc::new(Keyring::new(vec![other]).unwrap()));
+    play(&mut bench, 101 * MS, &second[80..90]);
+    assert_eq!(bench.rejects("forged"), 10);
+    bench.relay.rekey(ring(&[3]));
+    play(&mut bench, Duration::from_secs(20), &second[50..90]);
+    assert_eq!(bench.rejects("replayed"), 30, "what came in with either key");
+    bench.wait(Duration::from_secs(40));
+    assert_eq!(bench.numbers(), (0..90).collect::<Vec<_>>());
+    assert_eq!(bench.relay.totals().sessions, 1);
+}
+
+#[test]
 fn losses_are_rebuilt_with_their_tags() {
     for encrypt in [false, true] {
         let mut bench = Bench::new(1, false);
