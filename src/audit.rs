@@ -18,13 +18,17 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 use crate::{
     config::Audit,
     limits::{AUDIT_LINES_MAX, AUDIT_REFUSALS_PER_SECOND, AUDIT_REOPEN},
+    metrics::AccessRefused,
     registry::audience::{ClientState, Who},
 };
 use tidecast_net::clock;
 
-/// Where events are written; off unless it is configured.
+/// Where events are written; off unless it is configured. Refusals are counted in any case.
 #[derive(Debug, Clone, Default)]
-pub struct AuditLog(Option<Arc<Inner>>);
+pub struct AuditLog {
+    log: Option<Arc<Inner>>,
+    counts: AccessRefused,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -47,8 +51,8 @@ impl AuditLog {
     ///
     /// # Errors
     /// It cannot be opened for writing.
-    pub fn open(target: Option<&Audit>) -> io::Result<AuditLog> {
-        let Some(target) = target else { return Ok(AuditLog::default()) };
+    pub fn open(target: Option<&Audit>, counts: AccessRefused) -> io::Result<AuditLog> {
+        let Some(target) = target else { return Ok(AuditLog { log: None, counts }) };
         let builder = NonBlockingBuilder::default()
             .lossy(true)
             .buffered_lines_limit(AUDIT_LINES_MAX)
@@ -59,12 +63,12 @@ impl AuditLog {
         };
         let refusals =
             Mutex::new(Refusals { since: clock::now(), left: AUDIT_REFUSALS_PER_SECOND, omitted: 0 });
-        Ok(AuditLog(Some(Arc::new(Inner { queue, _thread: thread, refusals }))))
+        Ok(AuditLog { log: Some(Arc::new(Inner { queue, _thread: thread, refusals })), counts })
     }
 
     /// Whether it is configured.
     pub fn is_on(&self) -> bool {
-        self.0.is_some()
+        self.log.is_some()
     }
 
     /// Somebody has received a stream until now.
@@ -90,9 +94,20 @@ impl AuditLog {
         self.write("changed", who, json!({ "what": what }));
     }
 
-    /// Somebody was refused.
-    pub fn refused(&self, who: &Who, what: &str, why: &str) {
-        let Some(inner) = &self.0 else { return };
+    /// A request over HTTP was refused.
+    pub fn refused_http(&self, who: &Who, what: &str, why: &str) {
+        self.counts.http();
+        self.refused(who, what, why);
+    }
+
+    /// A line over TCP was refused.
+    pub fn refused_tcp(&self, who: &Who, what: &str, why: &str) {
+        self.counts.tcp();
+        self.refused(who, what, why);
+    }
+
+    fn refused(&self, who: &Who, what: &str, why: &str) {
+        let Some(inner) = &self.log else { return };
         let omitted = {
             // Single assignments, so a panic cannot leave it inconsistent.
             let mut refusals = inner.refusals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,7 +130,7 @@ impl AuditLog {
     }
 
     fn write(&self, event: &str, who: &Who, more: Value) {
-        let Some(inner) = &self.0 else { return };
+        let Some(inner) = &self.log else { return };
         let time = humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + clock::unix()).to_string();
         let mut line = json!({
             "time": time, "event": event, "user": who.user.as_deref(), "address": who.address,
@@ -192,7 +207,7 @@ mod tests {
     fn lines_name_who_did_what_and_refusals_are_limited() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
-        let log = AuditLog::open(Some(&Audit::File(path.clone()))).unwrap();
+        let log = AuditLog::open(Some(&Audit::File(path.clone())), AccessRefused::default()).unwrap();
         let who = Who { address: "10.0.0.7:5".to_owned(), user: Some("lobby".into()), agent: None };
         log.changed(&who, "disconnected a client");
         for _ in 0..AUDIT_REFUSALS_PER_SECOND + 5 {
@@ -205,7 +220,13 @@ mod tests {
         let refused = lines.iter().filter(|line| line["event"] == "refused").count();
         assert!((1..=2 * AUDIT_REFUSALS_PER_SECOND as usize).contains(&refused), "{refused}");
         assert!(refused >= AUDIT_REFUSALS_PER_SECOND as usize);
-        assert!(AuditLog::open(Some(&Audit::File(folder.path().join("no/such/folder")))).is_err());
+        assert!(
+            AuditLog::open(
+                Some(&Audit::File(folder.path().join("no/such/folder"))),
+                AccessRefused::default()
+            )
+            .is_err()
+        );
     }
 
     #[test]

@@ -32,8 +32,8 @@ use tidecast_net::clock;
 
 use channel::GAP_WAIT;
 pub use exporter::Exporter;
-pub use relay::UdpRequests;
-use relay::{BUILD_INFO, LOG_DROPPED, REFUSED, START_TIME, UDP_REQUESTS};
+use relay::{ACCESS_REFUSED, BUILD_INFO, LOG_DROPPED, REFUSED, START_TIME, UDP_REQUESTS};
+pub use relay::{AccessRefused, UdpRequests};
 
 /// The content type of [`Metrics::render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -158,6 +158,15 @@ impl Metrics {
             (result, self.recorder.register_counter(&key, &METADATA))
         };
         UdpRequests(results.into_iter().map(counter).collect())
+    }
+
+    /// Counters of requests whose senders may not do this.
+    pub fn access_refused(&self) -> AccessRefused {
+        let counter = |transport| {
+            let key = key(&ACCESS_REFUSED, &[("transport", transport)]);
+            Some(self.recorder.register_counter(&key, &METADATA))
+        };
+        AccessRefused { http: counter("http"), tcp: counter("tcp") }
     }
 
     /// Keeps the counters of a channel that has ended.

@@ -118,11 +118,11 @@ impl Service {
         let settings =
             PathSettings { tick: config.tick, burst: config.burst, chunk, last_values, start_bytes_max };
         warn_if_open(config);
-        let audit = open_audit(config)?;
+        let metrics = Arc::new(Metrics::new());
+        let audit = open_audit(config, &metrics)?;
         let control = config.http.as_ref().is_some_and(|http| http.control);
         let access = Access::new(config.access.clone(), control);
         let keys = tokio::spawn(access.clone().keep_keys()).abort_handle();
-        let metrics = Arc::new(Metrics::new());
         let registry =
             Registry::start(config.threads, settings, linger, Shares::new(config.bounds), metrics.clone())
                 .context("cannot start the packet path")?;
@@ -335,9 +335,9 @@ fn warn_if_open(config: &Config) {
     }
 }
 
-fn open_audit(config: &Config) -> anyhow::Result<AuditLog> {
+fn open_audit(config: &Config, metrics: &Metrics) -> anyhow::Result<AuditLog> {
     let target = config.access.audit.as_ref();
-    AuditLog::open(target).with_context(|| match target {
+    AuditLog::open(target, metrics.access_refused()).with_context(|| match target {
         Some(config::Audit::File(path)) => format!(
             "cannot open the audit log {}, expected a file in a folder that the relay may write (audit in [access])",
             path.display()

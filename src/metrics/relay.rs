@@ -8,6 +8,10 @@ pub(super) const UDP_REQUESTS: Metric = counter(
     "tidecast_udp_requests_total",
     "Datagrams to the port for UDP subscribers by what became of them, such as granted, renewed, refused_token, throttled.",
 );
+pub(super) const ACCESS_REFUSED: Metric = counter(
+    "tidecast_access_refused_total",
+    "Requests that were refused because their sender may not do this, by transport: http, tcp.",
+);
 pub(super) const REFUSED: Metric = counter(
     "tidecast_refused_total",
     "Clients that got no place, by resource (connections, admin, streams, groups, pages, tcp, udp, flows) and reason: full, share (of one address).",
@@ -24,7 +28,33 @@ pub(super) const START_TIME: Metric = seconds(
 );
 
 /// All metrics of this file.
-pub(super) const ALL: &[&Metric] = &[&UDP_REQUESTS, &REFUSED, &BUILD_INFO, &LOG_DROPPED, &START_TIME];
+pub(super) const ALL: &[&Metric] =
+    &[&UDP_REQUESTS, &ACCESS_REFUSED, &REFUSED, &BUILD_INFO, &LOG_DROPPED, &START_TIME];
+
+/// Counters of requests whose senders may not do this, resolved once.
+#[derive(Clone, Default)]
+pub struct AccessRefused {
+    pub(super) http: Option<Counter>,
+    pub(super) tcp: Option<Counter>,
+}
+
+impl AccessRefused {
+    /// Counts a request over HTTP.
+    pub fn http(&self) {
+        self.http.iter().for_each(|counter| counter.increment(1));
+    }
+
+    /// Counts a line over TCP.
+    pub fn tcp(&self) {
+        self.tcp.iter().for_each(|counter| counter.increment(1));
+    }
+}
+
+impl std::fmt::Debug for AccessRefused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AccessRefused")
+    }
+}
 
 /// Counters of the datagrams from UDP subscribers, resolved once.
 pub struct UdpRequests(pub(super) Vec<(&'static str, Counter)>);

@@ -279,6 +279,7 @@ fn exposed() -> Catalogue {
     let metrics = Metrics::new();
     metrics.gap_wait("a", false).record(0.1);
     metrics.udp_requests(["granted"]).count("granted");
+    metrics.access_refused().http();
     let mut state = state("a", false);
     state.legs.push(state.legs[0].clone()); // several legs have series of their own
     let text = metrics.render(&[Sample { state: &state, subscribers: &subscribers() }], &Shares::default());

@@ -32,6 +32,8 @@ function draw(fresh) {
   }
   drawTitle(state.totals);
   document.body.removeAttribute('data-waiting');
+  byId('logout').hidden = !state.user;
+  setAttribute(byId('logout-button'), 'title', `Log out (${state.user})`);
   setText(byId('uptime'), `up ${time((state.at - state.run) / 1000)}`);
 }
 

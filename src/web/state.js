@@ -14,6 +14,8 @@ export const state = {
   since: '',
   run: 0,
   tick: 0,
+  /** Name of the token with which this page was opened. */
+  user: null,
   totals: null,
   /** The rows shown, as columns. */
   channels: null,
@@ -36,6 +38,7 @@ export function apply(message, since) {
   state.tick = message.tick;
   state.at = message.at;
   state.since = since;
+  state.user = message.user ?? null;
   state.totals = message.totals;
   state.channels = message.channels;
   applyStrips(message.channels, ticks);

@@ -57,6 +57,21 @@ fn the_page_is_for_everybody_and_tells_how_to_reach_a_channel() {
 }
 
 #[test]
+fn a_person_logs_in_by_a_form_and_out_again() {
+    if !have_browser() || !have_npm("axe-core") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("relay.toml");
+    // The digest is that of the token `chief`.
+    let text = "[http]\nlisten = \"127.0.0.1:0\"\n[[token]]\nname = \"chief\"\nroles = [\"watch\", \"operate\"]\n\
+                sha256 = \"9285827b8031a1dbe7d1d04eb8a08c8891ee424a8002cfc7dd2df3d82cbff611\"\n";
+    std::fs::write(&config, text).expect("write");
+    let mut relay = Running::tidecast(["serve".as_ref(), "-c".as_ref(), config.as_os_str()]);
+    check("login.mjs", relay.http(), &[]);
+}
+
+#[test]
 fn the_description_of_the_api_is_valid_and_has_every_key_of_every_answer() {
     if !have("node") || !have_npm("ajv") || !have_npm("@seriousme/openapi-schema-validator") {
         return;

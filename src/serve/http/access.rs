@@ -53,6 +53,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("/readyz", Needs::Nothing),
     rule("/login", Needs::Nothing),
     rule("/logout", Needs::Nothing),
+    rule("/favicon.ico", Needs::Nothing),
     rule("/playlist.m3u", WATCH),
     rule("/streams/", WATCH),
     rule("/udp/", WATCH),
@@ -87,7 +88,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
             request.extensions_mut().insert(grant);
             let response = next.run(request).await;
             if let (Some(who), Some(Why(why))) = (who, response.extensions().get()) {
-                app.audit.refused(&who, &what, why);
+                app.audit.refused_http(&who, &what, why);
             }
             response
         }
@@ -169,7 +170,7 @@ pub(super) fn token_in(query: &str) -> Option<&str> {
 pub(super) fn refuse(app: &App, request: &Request, denied: Denied) -> Response {
     if let Some(via) = request.extensions().get::<Via>() {
         let who = via.who(request.headers(), &app.access.anonymous());
-        app.audit.refused(&who, &what(request), &denied.to_string());
+        app.audit.refused_http(&who, &what(request), &denied.to_string());
     }
     let is_person = login::is_person(request.method(), request.headers());
     if denied.asks_for_token() && is_person {

@@ -200,6 +200,9 @@ impl Page {
         message.insert("run".to_owned(), seen.run.into());
         message.insert("tick".to_owned(), seen.ticks.into());
         message.insert("at".to_owned(), seen.times.back().map_or(0, |tick| tick.at).into());
+        if let Some(user) = self.grant.user() {
+            message.insert("user".to_owned(), user.as_ref().into());
+        }
         message.insert("totals".to_owned(), totals(&seen));
         message.insert("channels".to_owned(), self.channels(&seen, known).into());
         let events: Vec<_> = seen.events.all().filter(|event| event.revision > known.events).collect();

@@ -59,7 +59,7 @@ pub(super) async fn login(State(app): State<App>, request: Request) -> Result<Re
     let grant = granted.as_ref().map_or_else(|_| app.access.anonymous(), Clone::clone);
     let who = via.map(|via| via.who(&parts.headers, &grant)).unwrap_or_default();
     if let Err(denied) = granted {
-        app.audit.refused(&who, "POST /login", &denied.to_string());
+        app.audit.refused_http(&who, "POST /login", &denied.to_string());
         return Ok(form(&app, &parts.uri, Some(&denied.to_string())));
     }
     app.audit.logged_in(&who);
@@ -73,7 +73,8 @@ pub(super) async fn login(State(app): State<App>, request: Request) -> Result<Re
 /// `POST /logout`: forgets the token.
 pub(super) async fn logout(State(app): State<App>, request: Request) -> Response {
     let base = &app.config.base;
-    redirect(base, &set_cookie(request.extensions().get::<Via>(), base, "", Some(0)))
+    let form = format!("{}/login", base.trim_end_matches('/'));
+    redirect(&form, &set_cookie(request.extensions().get::<Via>(), base, "", Some(0)))
 }
 
 fn redirect(to: &str, cookie: &str) -> Response {
@@ -111,7 +112,7 @@ pub(super) fn form(app: &App, uri: &Uri, wrong: Option<&str>) -> Response {
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::REFERRER_POLICY, "no-referrer"),
+        (header::REFERRER_POLICY, "same-origin"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     (StatusCode::UNAUTHORIZED, headers, html).into_response()

@@ -115,7 +115,7 @@ static PAGE_GZIP: OnceLock<Vec<u8>> = OnceLock::new();
 
 /// Allows no other origin and nothing inline. A player's video is a blob that the page creates.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-                      media-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                      media-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const ASK_AGAIN: &str = "no-cache";
 
@@ -142,7 +142,7 @@ fn whole(headers: &HeaderMap) -> Response {
     };
     let out = response.headers_mut();
     out.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    out.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    out.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static(ASK_AGAIN));
     out.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {

@@ -316,7 +316,7 @@ impl Connection {
 
     fn audit(&self, what: &str, denied: &Denied) {
         let who = Who { address: self.peer.clone(), user: self.grant.user(), agent: None };
-        self.shared.audit.refused(&who, what, &denied.to_string());
+        self.shared.audit.refused_tcp(&who, what, &denied.to_string());
     }
 
     /// Why something is denied, and how a TCP client presents a token.
