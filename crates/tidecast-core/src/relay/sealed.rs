@@ -96,9 +96,9 @@ struct Session {
     repairs: BTreeSet<(u64, usize)>,
     /// Repair packets of earlier blocks are no longer let in.
     repairs_from: u64,
-    /// Timestamp of the packet with the highest number.
+    /// Timestamp of the packet with the highest number; 0 if none had one.
     latest: u64,
-    /// Timestamp of the last heartbeat after that packet.
+    /// Timestamp of the last heartbeat.
     told: u64,
 }
 
@@ -123,12 +123,22 @@ impl Session {
         let Some(seen) = self.seen.get_mut(usize::from(leg)) else { return Err(Refusal::Replayed) };
         match seen.take(packet.sequence(), now) {
             When::Never if highest => {
-                (self.latest, self.told) = (packet.timestamp(), 0);
+                self.note_time(packet.timestamp());
                 Ok(Admitted::New)
             }
             When::Never => Ok(Admitted::New),
             When::Lately => Ok(Admitted::Copy),
             When::Before => Err(Refusal::Replayed),
+        }
+    }
+
+    /// Notes the time of the packet with the highest number.
+    fn note_time(&mut self, timestamp: u64) {
+        if timestamp != 0 {
+            self.latest = timestamp;
+        }
+        if timestamp < self.told {
+            self.told = 0; // the clock was set back
         }
     }
 
@@ -154,11 +164,12 @@ impl Session {
     /// A heartbeat, or the end of the session.
     fn control(&mut self, packet: &Packet<'_>) -> Result<Admitted, Refusal> {
         let timestamp = packet.timestamp();
-        if packet.sequence() < self.next() || (timestamp != 0 && timestamp < self.latest.max(self.told)) {
-            return Err(Refusal::Replayed);
-        }
+        // Data may have come since on a leg that is ahead.
         if timestamp != 0 && timestamp == self.told {
             return Ok(Admitted::Copy);
+        }
+        if packet.sequence() < self.next() || (timestamp != 0 && timestamp < self.latest.max(self.told)) {
+            return Err(Refusal::Replayed);
         }
         self.told = timestamp;
         Ok(Admitted::New)
@@ -173,8 +184,10 @@ impl Stream {
     /// Whether a packet of another session was sent after those of the newest one.
     fn is_newer(&self, packet: &Packet<'_>) -> bool {
         // A clock that is set back within a session must not let an earlier one in again.
-        let (timestamp, latest) = (packet.timestamp(), self.newest.latest.max(self.ended));
-        if timestamp != 0 && latest != 0 { timestamp > latest } else { packet.session() > self.newest.id }
+        match self.newest.latest.max(self.ended) {
+            0 => packet.session() > self.newest.id, // the producer has no clock
+            latest => packet.timestamp() > latest,
+        }
     }
 
     fn admit(

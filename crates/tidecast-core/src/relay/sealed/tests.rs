@@ -280,6 +280,38 @@ fn a_clock_that_is_set_back_lets_no_earlier_session_in() {
 }
 
 #[test]
+fn a_producer_with_a_clock_begins_no_session_without_it() {
+    let mut bench = Bench::new(1, false);
+    // Recorded while the clock was not set yet.
+    let unset = Run::new(9, 0).send(100).to_vec();
+    play(&mut bench, MS, Run::new(3, TIME).send(100));
+    play(&mut bench, 1000 * MS, &unset);
+    bench.wait(Duration::from_secs(10));
+    assert_eq!((bench.numbers().len(), bench.rejects("replayed")), (100, 100));
+}
+
+#[test]
+fn a_heartbeat_of_a_slower_leg_is_a_copy_although_data_has_come_since() {
+    let mut bench = Bench::new(2, false);
+    let mut run = Run::new(5, TIME);
+    let first = run.send(3).to_vec();
+    let mut beat = Vec::new();
+    let now = run.start + Duration::from_secs(2);
+    run.encoder.poll(now, |datagram| beat = datagram.to_vec());
+    let mut next = Vec::new();
+    run.encoder.push(now + MS, TIME + 2_100_000, b"next", |datagram| next = datagram.to_vec()).unwrap();
+    for leg in [0, 1] {
+        first.iter().for_each(|datagram| bench.on_leg(leg, MS, datagram));
+    }
+    for (leg, after, datagram) in [(0, 2000, &beat), (0, 2010, &next), (1, 2050, &beat), (1, 2060, &next)] {
+        bench.on_leg(leg, MS * after, datagram);
+    }
+    bench.wait(Duration::from_secs(5));
+    assert_eq!(bench.numbers(), [0, 1, 2, 3]);
+    assert_eq!(bench.relay.totals().rejected, 0);
+}
+
+#[test]
 fn a_heartbeat_shows_life_once() {
     let mut bench = Bench::new(1, false);
     let mut run = Run::new(5, TIME);
