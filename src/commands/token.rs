@@ -1,5 +1,5 @@
-//! `tidecast token`: makes tokens and signs links. A token is printed once; the configuration file
-//! gets its SHA-256.
+//! `tidecast token`: makes tokens and signs links. A token is printed once, to standard error, so
+//! that `tidecast token new >>FILE` adds to the file what it should have, its SHA-256, and no more.
 
 use std::io::Write;
 
@@ -18,14 +18,21 @@ const PREFIX: &str = "tidecast_";
 /// The link cannot be signed, or standard output cannot be written.
 pub(super) fn run(args: &cli::Token, out: &mut impl Write) -> Result<(), Failure> {
     let text = match &args.action {
-        cli::TokenAction::New(args) => new(args)?,
+        cli::TokenAction::New(args) => {
+            let (token, table) = new(args)?;
+            eprintln!(
+                "The token, for its bearer; it cannot be shown again:\n\n    {token}\n\nFor the configuration file:\n"
+            );
+            table
+        }
         cli::TokenAction::LinkKey => format!("[access]\nlink_key = \"{}\"\n", hex(&random()?)),
         cli::TokenAction::Link(args) => link(args)?,
     };
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)
 }
 
-fn new(args: &cli::NewToken) -> Result<String, Failure> {
+/// A token, and what the configuration file has of it.
+fn new(args: &cli::NewToken) -> Result<(String, String), Failure> {
     let token = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random()?));
     let roles: Vec<String> = args.roles.iter().map(|role| format!("{:?}", role.as_str())).collect();
     let table = format!(
@@ -36,9 +43,7 @@ fn new(args: &cli::NewToken) -> Result<String, Failure> {
     );
     // The file's own rules say what is wrong with a name.
     table.parse::<Config>()?;
-    Ok(format!(
-        "# For its bearer; it cannot be shown again:\n#   {token}\n# For the configuration file:\n{table}"
-    ))
+    Ok((token, table))
 }
 
 fn link(args: &cli::SignedLink) -> Result<String, Failure> {
@@ -83,12 +88,12 @@ mod tests {
     #[test]
     fn a_token_is_new_each_time_and_the_file_takes_what_is_printed() {
         let args = cli::NewToken { name: "lobby".to_owned(), roles: vec![Role::Watch, Role::View] };
-        let (first, second) = (new(&args).unwrap(), new(&args).unwrap());
-        assert_ne!(first, second);
-        let config: Config = first.parse().unwrap();
-        let token = first.lines().find_map(|line| line.strip_prefix("#   ")).unwrap();
-        assert_eq!(config.access.tokens[0].digest, TokenDigest::of(token));
+        let ((token, table), (second, _)) = (new(&args).unwrap(), new(&args).unwrap());
+        assert_ne!(token, second);
+        let config: Config = table.parse().unwrap();
+        assert_eq!(config.access.tokens[0].digest, TokenDigest::of(&token));
         assert!(config.access.tokens[0].roles.has(Role::View) && token.len() == 52, "{token}");
+        assert!(!table.contains(&token), "a file must not have it");
         let wrong = cli::NewToken { name: "a b".to_owned(), roles: vec![Role::Watch] };
         assert!(new(&wrong).unwrap_err().message().contains("token[0].name = \"a b\""));
     }
