@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::relay::{FlowId, PacketFormat};
-use tidecast_wire::rtp;
 
 fn pacer(now: Instant) -> Pacer {
     Pacer::new(Delay::default(), Duration::from_millis(50), Arc::default(), now)
@@ -49,36 +48,4 @@ fn an_answer_waits_for_the_flow_before() {
     assert!(pacer.follow(answer(), now).is_none());
     assert!(pacer.pop(floor - Duration::from_millis(1)).is_none());
     assert!(matches!(pacer.pop(floor), Some((PacedItem::Other(Output::Unnumbered { .. }), _))));
-}
-
-/// Sends RTP packets, each with an answer behind it or not, a little less than the delay apart, so
-/// that the answer still waits when the next packet comes. Returns the automatic delay afterwards.
-fn delay_after(answers: bool) -> Duration {
-    let mut now = crate::clock::now();
-    let mut pacer = pacer(now);
-    for number in 0..10_u16 {
-        let mut bytes = Vec::new();
-        let (timestamp, sequence) = (u32::from(number) * 195 * 90, number);
-        rtp::Repr { marker: true, payload_type: 33, sequence, timestamp, ssrc: 1, payload: &[0; 8] }
-            .emit(&mut bytes);
-        let payload = 12..bytes.len() as u32;
-        let format = PacketFormat::Rtp;
-        let packet =
-            Packet { bytes: bytes.into(), payload, timestamp: Some(timestamp.into()), arrived: now, format };
-        let waiting = PacedPacket { seq: number.into(), span: 1, how: How::Received, packet };
-        pacer.push(waiting, Duration::ZERO, now);
-        if answers {
-            pacer.follow(answer(), now);
-        }
-        now += Duration::from_millis(195);
-        while pacer.pop(now).is_some() {}
-        assert!(!pacer.is_empty());
-    }
-    assert_eq!(pacer.state().clock, "rtp");
-    pacer.state().delay
-}
-
-#[test]
-fn answers_between_packets_do_not_lengthen_the_delay() {
-    assert_eq!(delay_after(true), delay_after(false));
 }
