@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::Notify;
 
 use crate::{
-    config::{self, Role, Roles, Scope, Token},
+    config::{self, JWT, LINK, Role, Roles, Scope, Token},
     shares::Caller,
 };
 use attempts::Attempts;
@@ -55,8 +55,10 @@ struct Rules {
 pub struct Grant {
     /// Name of its token; `None` without one.
     user: Option<Arc<str>>,
-    /// The token itself, unless it came by a link or without any.
+    /// The token itself, if it is one of the configuration.
     token: Option<TokenDigest>,
+    /// The identity provider, if its token is one of theirs.
+    issuer: Option<Arc<Issuer>>,
     roles: Roles,
     scope: Arc<Scope>,
     /// When it ends, since the Unix epoch.
@@ -78,6 +80,9 @@ pub enum Denied {
     /// A token of an identity provider is wrong.
     #[error("this token is not good: {0}")]
     Jwt(String),
+    /// A token of an identity provider names a key that is unknown so far.
+    #[error("this token is not good: its key (kid) is none of the issuer's, as far as they are known")]
+    JwtKey,
     /// Its signature is wrong, or it is for another path or address.
     #[error("this link was not signed by this relay, or for another path or address: expected a newer one")]
     Forged,
@@ -96,9 +101,21 @@ pub enum Denied {
 }
 
 impl Denied {
+    /// The same about a name as somebody has written it.
+    #[must_use]
+    pub fn about(self, name: &str) -> Denied {
+        match self {
+            Denied::Stream(_) => Denied::Stream(name.to_owned()),
+            other => other,
+        }
+    }
+
     /// Whether another token could help, so that the caller should be asked for one.
     pub fn asks_for_token(&self) -> bool {
-        matches!(self, Denied::NoToken(_) | Denied::Unknown | Denied::Expired | Denied::Jwt(_))
+        matches!(
+            self,
+            Denied::NoToken(_) | Denied::Unknown | Denied::Expired | Denied::Jwt(_) | Denied::JwtKey
+        )
     }
 }
 
@@ -152,8 +169,13 @@ impl Access {
             Some(token) => {
                 self.rules().grant(|known| known == token).ok_or(Denied::Unknown)?.unless_expired()
             }
-            None if grant.user.is_some() => grant.clone().unless_expired(),
-            None => Ok(self.anonymous()),
+            None => match (&grant.issuer, &self.rules().issuer) {
+                // What it says is known; whether it still counts depends on the provider.
+                (Some(then), Some(now)) if Arc::ptr_eq(then, now) => grant.clone().unless_expired(),
+                (Some(_), _) => Err(Denied::Unknown),
+                (None, _) if grant.is_link() => grant.clone().unless_expired(),
+                (None, _) => Ok(self.anonymous()),
+            },
         }
     }
 
@@ -173,31 +195,40 @@ impl Access {
     /// # Errors
     /// It is unknown or expired, or this host has tried too many.
     pub fn with_token(&self, caller: Caller, token: &str) -> Result<Grant, Denied> {
+        self.known(token).map_err(|why| match why {
+            Denied::Unknown | Denied::Jwt(_) => self.failed(caller, why),
+            why => why,
+        })
+    }
+
+    /// What the bearer of a token may do that a browser presents by itself, which is no attempt.
+    ///
+    /// # Errors
+    /// It is unknown or expired.
+    pub fn with_cookie(&self, token: &str) -> Result<Grant, Denied> {
+        self.known(token)
+    }
+
+    fn known(&self, token: &str) -> Result<Grant, Denied> {
         let TokenDigest(digest) = TokenDigest::of(token);
         let rules = self.rules();
         let found = rules.grant(|TokenDigest(known)| known.ct_eq(&digest).into());
         if let (None, Some(issuer), 2) = (&found, &rules.issuer, token.matches('.').count()) {
-            return self.with_jwt(caller, issuer, token);
+            return self.with_jwt(issuer, token);
         }
         match found {
             Some(grant) => grant.unless_expired(),
             None if !self.has_rules() => Ok(self.anonymous()),
-            None => Err(self.failed(caller, Denied::Unknown)),
+            None => Err(Denied::Unknown),
         }
     }
 
-    /// What the bearer of a token of an identity provider may do. A signature takes longer to check
-    /// than a digest, so a host that has failed too often has to pause.
-    fn with_jwt(&self, caller: Caller, issuer: &Issuer, token: &str) -> Result<Grant, Denied> {
-        if self.attempts().are_too_many(clock::now(), caller) {
-            return Err(Denied::TooMany);
-        }
-        let bearer = issuer.check(token).map_err(|why| match why {
-            Denied::Expired => why,
-            why => self.failed(caller, why),
-        })?;
-        let grant = Grant { user: Some(bearer.user), token: None, roles: bearer.roles, ..self.anonymous() };
-        Grant { expires: Some(bearer.expires), scope: Arc::default(), ..grant }.unless_expired()
+    /// What the bearer of a token of an identity provider may do.
+    fn with_jwt(&self, issuer: &Arc<Issuer>, token: &str) -> Result<Grant, Denied> {
+        let bearer = issuer.check(token)?;
+        let (user, issuer) = (Some(format!("{JWT}{}", bearer.user).into()), Some(issuer.clone()));
+        let (roles, expires) = (bearer.roles, Some(bearer.expires));
+        Grant { user, token: None, issuer, roles, scope: Arc::default(), expires }.unless_expired()
     }
 
     /// What a subscriber over UDP may do, who proves its token.
@@ -236,9 +267,16 @@ impl Access {
             return Err(self.failed(caller, Denied::Forged));
         }
         let expires = link.expires().ok_or(Denied::Forged)?;
-        let roles = [Role::Watch].into_iter().collect();
-        let user = Some("link".into());
-        let grant = Grant { user, token: None, roles, expires: Some(expires), ..self.anonymous() };
+        let grant = match link.by() {
+            // The link opens no more than its token does, and ends with it.
+            Some(by) => {
+                rules.grant(|token| link::id(&token) == by).ok_or(Denied::Unknown)?.unless_expired()?
+            }
+            None => Grant { user: Some(LINK.into()), ..rules.anonymous.clone() },
+        };
+        let watches = link.by().is_none() || grant.has(Role::Watch);
+        let roles = watches.then_some(Role::Watch).into_iter().collect();
+        let grant = Grant { roles, expires: Some(expires), ..grant };
         grant.unless_expired().map_err(|_| Denied::LinkExpired)
     }
 
@@ -252,7 +290,8 @@ impl Access {
         }
         let usual = clock::unix() + rules.config.link_valid;
         let until = grant.expires.map_or(usual, |expires| expires.min(usual));
-        Some(link::query(key, path, until.as_secs(), None))
+        let by = grant.token.as_ref().map(link::id);
+        Some(link::query(key, path, until.as_secs(), None, by.as_deref()))
     }
 
     fn attempts(&self) -> MutexGuard<'_, Attempts> {
@@ -281,7 +320,7 @@ impl Rules {
             Some(roles) => roles,
             None => Roles::default(),
         };
-        let anonymous = Grant { user: None, token: None, roles, scope, expires: None };
+        let anonymous = Grant { user: None, token: None, issuer: None, roles, scope, expires: None };
         let tokens = config.tokens.iter().map(|token| (token.digest.id(), Grant::of(token))).collect();
         Rules { config, tokens, anonymous, issuer }
     }
@@ -300,6 +339,7 @@ impl Grant {
         Grant {
             user: Some(token.name.as_str().into()),
             token: Some(token.digest),
+            issuer: None,
             roles: token.roles,
             scope: Arc::new(token.scope.clone()),
             expires: token.expires,
@@ -340,13 +380,20 @@ impl Grant {
         }
     }
 
-    /// Checks that a channel may be received.
+    /// Whether it came by a link that the operator has signed.
+    fn is_link(&self) -> bool {
+        self.token.is_none() && self.user.as_deref() == Some(LINK)
+    }
+
+    /// Checks that a channel may be received. `exists`: whether there is one of this name, which
+    /// those do not learn who may not receive all.
     ///
     /// # Errors
     /// It may not.
-    pub fn channel(&self, name: &str) -> Result<(), Denied> {
+    pub fn channel(&self, name: &str, exists: bool) -> Result<(), Denied> {
         self.needs(Role::Watch)?;
-        if self.scope.has_channel(name) { Ok(()) } else { Err(Denied::Stream(name.to_owned())) }
+        let is_hidden = !exists && (self.scope.channels.is_some() || self.is_link());
+        if self.scope.has_channel(name) && !is_hidden { Ok(()) } else { Err(Denied::Stream(name.to_owned())) }
     }
 
     /// Checks that a group may be received on demand.
@@ -362,7 +409,7 @@ impl Grant {
 /// The query of a link to `path`, valid until a time since the Unix epoch, for one address alone if
 /// there is one; `None` without a key.
 pub fn signed(config: &config::Access, path: &str, until: Duration, only: Option<IpAddr>) -> Option<String> {
-    Some(link::query(config.link_key.as_ref()?, path, until.as_secs(), only))
+    Some(link::query(config.link_key.as_ref()?, path, until.as_secs(), only, None))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -17,7 +17,7 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 
 use crate::{
     config::Audit,
-    limits::{AUDIT_LINES_MAX, AUDIT_REFUSALS_PER_SECOND, AUDIT_REOPEN},
+    limits::{AUDIT_LINES_MAX, AUDIT_REFUSALS_PER_SECOND, AUDIT_REOPEN, AUDIT_TEXT_MAX},
     metrics::AccessRefused,
     registry::audience::{ClientState, Who},
 };
@@ -122,7 +122,7 @@ impl AuditLog {
             refusals.left -= 1;
             std::mem::take(&mut refusals.omitted)
         };
-        let mut more = json!({ "what": what, "why": why });
+        let mut more = json!({ "what": shown(what), "why": shown(why) });
         if omitted > 0 {
             more["omitted"] = omitted.into();
         }
@@ -148,6 +148,14 @@ impl AuditLog {
             tracing::debug!("the audit log has lost {lost} lines so far: the disk is too slow");
         }
     }
+}
+
+/// A text that others have chosen: its beginning, and none of a token that stands in it.
+fn shown(text: &str) -> String {
+    let starts = ["token=", "token%3", "tidecast_"];
+    let token = starts.iter().filter_map(|start| text.find(start)).min().unwrap_or(text.len());
+    let end = text.floor_char_boundary(token.min(AUDIT_TEXT_MAX));
+    if end < text.len() { format!("{}...", &text[..end]) } else { text.to_owned() }
 }
 
 /// A file that others move away (logrotate): the next line goes to a new one of its name.
@@ -191,7 +199,7 @@ impl Write for Rotated {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
 #[cfg(test)]
@@ -227,6 +235,14 @@ mod tests {
             )
             .is_err()
         );
+    }
+
+    #[test]
+    fn texts_of_others_are_short_and_have_no_token() {
+        assert_eq!(shown("GET /streams/a"), "GET /streams/a");
+        assert_eq!(shown("GET /streams/a&token=b"), "GET /streams/a&...");
+        assert_eq!(shown("SUBSCRIBE tidecast_abc"), "SUBSCRIBE ...");
+        assert_eq!(shown(&"ä".repeat(1000)).len(), AUDIT_TEXT_MAX + 3);
     }
 
     #[test]

@@ -30,7 +30,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::shares::Bounds;
-pub use access::{Access, Audit, Jwt, KeySource, LinkKey, Role, Roles, Scope, Token};
+pub use access::{Access, Audit, JWT, Jwt, KeySource, LINK, LinkKey, Role, Roles, Scope, Token};
 pub use described::Described;
 pub use host::Host;
 pub use m3u::{Imported, Shown};

@@ -275,11 +275,9 @@ impl Registry {
         self.shared.channels().sort_by_key(place);
     }
 
-    /// Disconnects all clients of all channels whose token has one of these names; returns their
-    /// number.
-    pub fn disconnect_users(&self, users: &[&str]) -> usize {
-        let meant =
-            |client: &ClientState| client.who.user.as_deref().is_some_and(|user| users.contains(&user));
+    /// Disconnects all clients of all channels whose user is meant; returns their number.
+    pub fn disconnect_users(&self, is_meant: impl Fn(Option<&str>) -> bool) -> usize {
+        let meant = |client: &ClientState| is_meant(client.who.user.as_deref());
         let of = |subscribers: &ByTransport| {
             let clients = subscribers.clients();
             clients

@@ -26,12 +26,6 @@ impl Attempts {
         false
     }
 
-    /// Whether another attempt would be one too many.
-    pub(super) fn are_too_many(&self, now: Instant, caller: Caller) -> bool {
-        let until = self.0.get(&caller).copied().unwrap_or(now);
-        until + ATTEMPT_FORGOTTEN > now + ATTEMPT_FORGOTTEN * ATTEMPTS_MAX
-    }
-
     /// Makes room: forgets what is over, otherwise the host that is forgotten first.
     fn forget(&mut self, now: Instant) {
         self.0.retain(|_, until| *until > now);

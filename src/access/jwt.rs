@@ -74,7 +74,7 @@ impl Issuer {
         };
         let Some(key) = key else {
             self.wanted.notify_one();
-            return Err(wrong("its key (kid) is none of the issuer's, as far as they are known"));
+            return Err(Denied::JwtKey);
         };
         let mut validation = Validation::new(header.alg);
         validation.set_issuer(&[&self.config.issuer]);

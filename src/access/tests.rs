@@ -66,13 +66,15 @@ fn tokens_have_their_roles() {
 fn a_scope_bounds_what_is_watched() {
     let grant = access(RULES).with_token(Caller::Own, "part").unwrap();
     for good in ["news", "sport-1"] {
-        assert_eq!(grant.channel(good), Ok(()));
+        assert_eq!(grant.channel(good, true), Ok(()));
     }
-    assert_eq!(grant.channel("film"), Err(Denied::Stream("film".to_owned())));
+    assert_eq!(grant.channel("film", true), Err(Denied::Stream("film".to_owned())));
     assert_eq!(grant.group("239.1.2.3".parse().unwrap()), Ok(()));
     assert!(grant.group("239.2.2.3".parse().unwrap()).is_err());
+    let unknown = grant.channel("sport-9", false);
+    assert_eq!(unknown, Err(Denied::Stream("sport-9".to_owned())), "it does not learn which there are");
     let all = access(RULES).with_token(Caller::Own, "watcher").unwrap();
-    assert_eq!((all.channel("film"), all.group("239.2.2.3".parse().unwrap())), (Ok(()), Ok(())));
+    assert_eq!((all.channel("film", true), all.group("239.2.2.3".parse().unwrap())), (Ok(()), Ok(())));
 }
 
 #[test]
@@ -117,7 +119,7 @@ fn a_link_opens_its_path_until_its_time() {
     let text = access.sign("/streams/news", &watcher).unwrap();
     let link = Link::find(&text).unwrap();
     let grant = access.with_link(Caller::Own, "/streams/news", &link, None).unwrap();
-    assert_eq!((roles(&grant), grant.user().as_deref()), ([true, false, false], Some("link")));
+    assert_eq!((roles(&grant), grant.user().as_deref()), ([true, false, false], Some("lobby")));
     let other = access.with_link(Caller::Own, "/streams/film", &link, None);
     assert_eq!(other.unwrap_err(), Denied::Forged);
     let ending = Grant { expires: Some(Duration::from_secs(5)), ..watcher };
@@ -128,4 +130,20 @@ fn a_link_opens_its_path_until_its_time() {
     assert_eq!(over.unwrap_err(), Denied::LinkExpired);
     let open = Access::new(config::Access::default(), false);
     assert_eq!(open.sign("/streams/news", &open.anonymous()), None);
+}
+
+#[test]
+fn a_link_ends_with_the_token_that_it_came_from() {
+    let access = access(RULES);
+    let part = access.with_token(Caller::Own, "part").unwrap();
+    let text = access.sign("/streams/news", &part).unwrap();
+    let link = Link::find(&text).unwrap();
+    let grant = access.with_link(Caller::Own, "/streams/news", &link, None).unwrap();
+    assert_eq!(grant.user().as_deref(), Some("club"));
+    assert!(grant.channel("film", true).is_err(), "no more than its token");
+    access
+        .replace(config::Access { tokens: Vec::new(), ..self::access(RULES).rules().config.clone() }, false);
+    let gone = access.with_link(Caller::Own, "/streams/news", &link, None);
+    assert_eq!(gone.unwrap_err(), Denied::Unknown);
+    assert_eq!(access.renew(&part).unwrap_err(), Denied::Unknown);
 }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
 use super::Failure;
-use crate::{access, cli, config::Config};
+use crate::{access, cli, config::Config, serve::http::LINKED};
 use tidecast_net::clock;
 use tidecast_wire::subscribe::TokenDigest;
 
@@ -61,6 +61,9 @@ fn link(args: &cli::SignedLink) -> Result<String, Failure> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let base = config.http.as_ref().map_or("/", |http| &http.base);
     let inner = path.strip_prefix(base.trim_end_matches('/')).unwrap_or(path);
+    if !LINKED.iter().any(|start| inner.starts_with(start)) {
+        return Err(wrong(&format!("expected the address of a stream, with one of {}", LINKED.join(", "))));
+    }
     let until = clock::unix() + args.valid.unwrap_or(config.access.link_valid);
     let signed = access::signed(&config.access, inner, until, args.only).with_context(|| {
         format!("{file}: no link_key in [access], expected what `tidecast token link-key` prints")

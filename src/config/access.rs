@@ -7,6 +7,12 @@ use ipnet::IpNet;
 use super::raw::Value;
 use tidecast_wire::subscribe::TokenDigest;
 
+/// User of signed links in lists of clients.
+pub const LINK: &str = "link";
+
+/// Start of the users of an identity provider in lists of clients.
+pub const JWT: &str = "jwt:";
+
 /// Access rules. Without any, everyone may watch and view.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Access {
@@ -30,15 +36,23 @@ impl Access {
         !self.tokens.is_empty() || self.link_key.is_some() || self.jwt.is_some() || self.anonymous.is_some()
     }
 
-    /// Names of the tokens that allow less in `newer`, or have ended: what their bearers receive
-    /// must end.
-    pub fn narrowed<'a>(&'a self, newer: &Access) -> Vec<&'a str> {
-        let stays = |token: &&Token| {
-            let same =
-                newer.tokens.iter().find(|known| known.digest == token.digest && known.name == token.name);
-            same.is_some_and(|known| known.roles == token.roles && known.scope == token.scope)
-        };
-        self.tokens.iter().filter(|token| !stays(token)).map(|token| token.name.as_str()).collect()
+    /// Whether what somebody has opened must end under newer rules: their token is gone, has ended
+    /// or allows less, or its kind does not count any more. `user`: as in lists of clients.
+    pub fn ends(&self, newer: &Access, user: Option<&str>, now: Duration) -> bool {
+        let watches =
+            |access: &Access| !access.has_rules() || access.anonymous.is_some_and(|it| it.has(Role::Watch));
+        match user {
+            None => watches(self) && !watches(newer),
+            Some(LINK) => self.link_key != newer.link_key,
+            Some(user) if user.starts_with(JWT) => self.jwt != newer.jwt,
+            Some(user) => !self.tokens.iter().filter(|token| token.name == user).all(|token| {
+                newer.tokens.iter().any(|known| {
+                    let ended = known.expires.is_some_and(|expires| expires <= now);
+                    let same = (&known.digest, &known.name, known.roles, &known.scope);
+                    !ended && same == (&token.digest, &token.name, token.roles, &token.scope)
+                })
+            }),
+        }
     }
 }
 

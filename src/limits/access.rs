@@ -49,3 +49,6 @@ pub const JWT_LEEWAY: Duration = Duration::from_secs(10);
 
 /// Bytes of a bearer's name in logs.
 pub const JWT_USER_BYTES_MAX: usize = 64;
+
+/// Bytes that are written down of a text that others have chosen.
+pub const AUDIT_TEXT_MAX: usize = 256;

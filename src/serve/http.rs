@@ -76,6 +76,7 @@ use crate::{
     registry::Registry,
     shares::Refused,
 };
+pub use access::LINKED;
 use app::{App, Shared};
 use connection::serve;
 use reserve::Reserve;

@@ -123,6 +123,11 @@ fn a_token_may_be_presented_in_four_ways() {
             assert_eq!(answer.status, expected, "{token} by {way}: {answer:?}");
         }
     }
+    // Handlers that know their own keys alone do not stumble over it.
+    for path in ["/sse/cam", "/api/v1/channels", "/api/v1/live"] {
+        assert_eq!(relay.get(&format!("{path}?token=chief"), &[]).status, 200, "{path}");
+    }
+    assert_eq!(ask(&relay, "WS", "/ws/cam?format=json&token=watcher", Vec::new()).status, 101);
     let nobody = relay.get("/metrics", &[]);
     assert_eq!(nobody.header("www-authenticate"), Some("Basic realm=\"tidecast\""));
     assert!(nobody.body.starts_with("this needs the role view: expected a token"), "{nobody:?}");

@@ -89,7 +89,7 @@ fn tokens_of_a_provider_play_a_stream() {
     let missing = "/api/v1/streams/cam/clients/99999";
     assert_eq!(relay.ask("DELETE", missing, &bearer(&all), "").status, 404);
     let lines = relay.lines(&[&format!("AUTH {}", provider.token("watch", "ES256", "tidecast", 60)), "LIST"]);
-    assert_eq!(lines[0], "OK {\"user\":\"player\"}");
+    assert_eq!(lines[0], "OK {\"user\":\"jwt:player\"}");
     assert!(lines[1].contains("\"cam\""), "{lines:?}");
     // Tokens of the file count beside them.
     assert_eq!(relay.get("/metrics", &bearer("viewer")).status, 200);

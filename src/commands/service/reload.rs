@@ -9,6 +9,7 @@ use crate::{
     shares::Resource,
     words,
 };
+use tidecast_net::clock;
 use tidecast_wire::seal::Keyring;
 
 /// What differs between two configurations.
@@ -99,6 +100,10 @@ impl Service {
     /// be started is logged; one that was to be replaced goes on as it was.
     pub(super) async fn apply(&mut self, new: Config) {
         let difference = Difference::between(&self.config, &new);
+        // First, so that nothing that is new is open under the old rules.
+        if difference.access {
+            self.replace_access(&new);
+        }
         let mut kept = Vec::new();
         for name in &difference.removed {
             self.end_channel(name).await;
@@ -127,9 +132,6 @@ impl Service {
         }
         let names: Vec<&str> = kept.iter().map(|channel| channel.name.as_str()).collect();
         self.registry.arrange(&names);
-        if difference.access {
-            self.replace_access(&new);
-        }
         let old = std::mem::replace(&mut self.config.channels, kept);
         if difference.has_channels() && old.iter().chain(&self.config.channels).any(|channel| channel.sap) {
             self.announce_anew().await;
@@ -140,15 +142,17 @@ impl Service {
     }
 
     fn replace_access(&mut self, new: &Config) {
-        let control = new.http.as_ref().is_some_and(|http| http.control);
+        let control = self.config.http.as_ref().is_some_and(|http| http.control);
         self.access.replace(new.access.clone(), control);
-        let ended = self.registry.disconnect_users(&self.config.access.narrowed(&new.access));
+        let (old, now) = (self.config.access.clone(), clock::unix());
+        let ended = self.registry.disconnect_users(|user| old.ends(&new.access, user, now));
         if ended > 0 {
             let clients = words::count(ended as u64, "client");
             tracing::info!("disconnected {clients}, whose tokens allow less by now");
         }
         let audit = self.config.access.audit.clone();
         self.config.access = crate::config::Access { audit, ..new.access.clone() };
+        super::warn_if_open(&self.config);
     }
 
     async fn end_channel(&mut self, name: &str) {

@@ -50,6 +50,10 @@ fn wrong_tokens_are_named() {
             "jwt.jwks = \"http://localhost.example/keys\"",
             "expected https://, or http:// on this host, or a file",
         ),
+        (
+            "[[token]]\nname = \"link\"\nsha256 = \"12\"",
+            "expected another name: this one is that of signed links",
+        ),
         ("udp.token = \"x\"", "udp.token: unknown key"),
     ] {
         let text = error(text);
@@ -63,4 +67,25 @@ fn each_token_stands_there_once() {
     let text = error(&twice);
     assert!(text.contains("token[1].name = \"lobby\": expected another name, see line 2"), "{text}");
     assert!(text.contains("the token \"lobby\" has it already, expected a token of its own"), "{text}");
+}
+
+#[test]
+fn what_allows_less_ends_what_it_has_opened() {
+    let access = |text: &str| text.parse::<Config>().unwrap().access;
+    let (old, day) = (access(&token("")), Duration::from_secs(86_400 * 365 * 57));
+    let ends = |newer: &str, user: Option<&str>| old.ends(&access(newer), user, day);
+    assert!(!ends(&token(""), Some("lobby")) && !ends(&token("expires = \"2999-01-01\""), Some("lobby")));
+    assert!(ends("", Some("lobby")) && ends(&token("roles = [\"view\"]"), Some("lobby")));
+    assert!(ends(&token("channels = [\"cam\"]"), Some("lobby")));
+    assert!(ends(&token("expires = \"2020-01-01\""), Some("lobby")));
+    let open = access("");
+    assert!(open.ends(&old, None, day), "the first token closes what was open");
+    assert!(!old.ends(&open, None, day) && !open.ends(&open, None, day));
+    let key = |digit: &str| access(&format!("access.link_key = \"{}\"", digit.repeat(64)));
+    assert!(key("1").ends(&key("2"), Some("link"), day) && !key("1").ends(&key("1"), Some("link"), day));
+    let jwt =
+        |audience: &str| access(&format!("[jwt]\njwks = \"k\"\nissuer = \"i\"\naudience = \"{audience}\""));
+    assert!(
+        jwt("a").ends(&jwt("b"), Some("jwt:ann"), day) && !jwt("a").ends(&jwt("a"), Some("jwt:ann"), day)
+    );
 }

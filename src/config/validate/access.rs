@@ -59,7 +59,12 @@ impl Check<'_> {
             self.problems.push(Problem::at(place, "no role, expected watch, view or operate"));
         }
         Token {
-            name: self.value(&raw.name, String::new(), name),
+            name: self.value(&raw.name, String::new(), |value| match name(value)? {
+                name if name == access::LINK => {
+                    Err("expected another name: this one is that of signed links".to_owned())
+                }
+                name => Ok(name),
+            }),
             digest: TokenDigest(self.value(&raw.sha256, [0; 32], access::hex)),
             roles: roles.unwrap_or_else(|| [Role::Watch].into_iter().collect()),
             scope: Scope {

@@ -7,7 +7,7 @@
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderValue, Method, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -68,6 +68,9 @@ pub(super) const RULES: &[Rule] = &[
     rule("/", VIEW),
 ];
 
+/// Paths that signed links open: each names one stream.
+pub const LINKED: [&str; 5] = ["/streams/", "/udp/", "/rtp/", "/ws/", "/sse/"];
+
 /// What a request needs.
 pub(super) fn needs(method: &Method, path: &str) -> Needs {
     let rule = RULES.iter().find(|rule| path.starts_with(rule.start));
@@ -86,6 +89,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
             let who = request.extensions().get::<Via>().map(|via| via.who(request.headers(), &grant));
             let what = what(&request);
             request.extensions_mut().insert(grant);
+            without_credentials(request.uri_mut());
             let response = next.run(request).await;
             if let (Some(who), Some(Why(why))) = (who, response.extensions().get()) {
                 app.audit.refused_http(&who, &what, why);
@@ -128,19 +132,35 @@ fn grant_of(app: &App, request: &Request) -> Result<Grant, Denied> {
     if let Some(token) = authorization(headers).or_else(|| in_query(query)) {
         return app.access.with_token(caller, &token);
     }
-    // A session of Socket.IO has no path that a link could be bound to.
-    let is_bound = !request.uri().path().starts_with(path::SOCKET_IO);
-    if let Some(link) = Link::find(query).filter(|_| is_bound) {
+    let is_stream = LINKED.iter().any(|start| request.uri().path().starts_with(start));
+    if let Some(link) = Link::find(query).filter(|_| is_stream) {
         let from = via.and_then(Via::address);
         return app.access.with_link(caller, request.uri().path(), &link, from);
     }
     match login::cookie(headers) {
         // A cookie that is out of date is none: the page asks for a token again.
-        Some(token) => match app.access.with_token(caller, &token) {
-            Err(Denied::Unknown | Denied::Expired | Denied::Jwt(_)) => Ok(app.access.anonymous()),
-            granted => granted,
-        },
+        Some(token) => Ok(app.access.with_cookie(&token).unwrap_or_else(|_| app.access.anonymous())),
         None => Ok(app.access.anonymous()),
+    }
+}
+
+/// Takes out of a query what has been read, since handlers know their own keys alone. A playlist
+/// carries the token on.
+fn without_credentials(uri: &mut Uri) {
+    const READ: [&str; 5] = ["token=", "exp=", "sig=", "addr=", "by="];
+    let is_read = |pair: &str| READ.iter().any(|key| pair.starts_with(key));
+    let Some(query) = uri.query().filter(|query| query.split('&').any(is_read)) else { return };
+    if uri.path() == "/playlist.m3u" {
+        return;
+    }
+    let rest: Vec<&str> = query.split('&').filter(|pair| !is_read(pair)).collect();
+    let path = uri.path();
+    let text = if rest.is_empty() { path.to_owned() } else { format!("{path}?{}", rest.join("&")) };
+    let mut parts = uri.clone().into_parts();
+    // Parts of a valid URI.
+    parts.path_and_query = text.parse().ok();
+    if let Ok(changed) = Uri::from_parts(parts) {
+        *uri = changed;
     }
 }
 
@@ -174,13 +194,14 @@ pub(super) fn refuse(app: &App, request: &Request, denied: Denied) -> Response {
     }
     let is_person = login::is_person(request.method(), request.headers());
     if denied.asks_for_token() && is_person {
-        return login::form(app, request.uri(), None);
+        return login::form(app, request.uri().path(), None);
     }
     let asks = denied.asks_for_token();
     let mut response = Refusal::from(denied).into_response();
     if asks {
         // With `Basic`, players ask for a password; a browser would do so over the page.
-        let is_page = request.headers().contains_key("sec-fetch-mode");
+        let of_pages = ["sec-fetch-mode", "origin", "referer"];
+        let is_page = of_pages.iter().any(|name| request.headers().contains_key(*name));
         let challenge = if is_page { "Bearer realm=\"tidecast\"" } else { "Basic realm=\"tidecast\"" };
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
@@ -191,7 +212,7 @@ impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Refusal {
         let text = denied.to_string();
         match denied {
-            Denied::NoToken(_) | Denied::Unknown | Denied::Expired | Denied::Jwt(_) => {
+            Denied::NoToken(_) | Denied::Unknown | Denied::Expired | Denied::Jwt(_) | Denied::JwtKey => {
                 Refusal::Unauthorized(text)
             }
             Denied::TooMany => Refusal::TooMany(text),
@@ -220,6 +241,21 @@ mod tests {
             assert_eq!(of(method, "/api/v1/streams/a/clients/1"), Needs::One(Role::Operate));
         }
         assert_eq!(of(Method::POST, "/login"), Needs::Nothing);
+    }
+
+    #[test]
+    fn what_has_been_read_is_taken_out_of_the_query() {
+        let of = |uri: &str| {
+            let mut uri: Uri = uri.parse().unwrap();
+            without_credentials(&mut uri);
+            uri.to_string()
+        };
+        assert_eq!(of("/ws/cam?token=a&flow=7&exp=1&sig=b&addr=c&by=d"), "/ws/cam?flow=7");
+        assert_eq!(of("/sse/cam?token=a"), "/sse/cam");
+        assert_eq!(of("http://relay:80/streams/a?x=1&sig=2"), "http://relay:80/streams/a?x=1");
+        for untouched in ["/ws/cam?flow=7", "/ws/cam", "/playlist.m3u?token=a", "/ws/cam?mytoken=a"] {
+            assert_eq!(of(untouched), untouched);
+        }
     }
 
     #[test]

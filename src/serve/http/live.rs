@@ -35,6 +35,7 @@ use crate::{
         state::ChannelState,
         tap::{Batch, Event as TapEvent, Record, TapReader},
     },
+    config::Role,
     limits::{
         PAGE_CLIENTS_MAX, PAGE_READINGS_MAX, PAGE_ROWS_MAX, RECENT_SAMPLES, VALUE_BYTES_MAX, VALUES_FIRST,
     },
@@ -161,6 +162,11 @@ impl Page {
         let mut values_due = true;
         loop {
             ticks.mark_unchanged();
+            // The rules may have changed, and the token may have ended.
+            match self.app.access.renew(&self.grant) {
+                Ok(grant) if grant.has(Role::View) => self.grant = grant,
+                _ => return,
+            }
             let message = self.message().await;
             if to_page.send(message).await.is_err() {
                 return;

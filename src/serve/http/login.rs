@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
 use super::{App, refusal::Refusal, via::Via};
-use crate::{limits::LOGIN_BYTES_MAX, shares::Caller};
+use crate::{access::Denied, limits::LOGIN_BYTES_MAX, shares::Caller};
 
 /// Name of the cookie.
 const COOKIE: &str = "tidecast_token";
@@ -35,7 +35,7 @@ pub(super) fn is_person(method: &Method, headers: &HeaderMap) -> bool {
 
 /// `GET /login`: the form.
 pub(super) async fn show(State(app): State<App>, uri: Uri) -> Response {
-    let mut response = form(&app, &uri, None);
+    let mut response = form(&app, uri.path(), None);
     *response.status_mut() = StatusCode::OK;
     response
 }
@@ -54,18 +54,26 @@ pub(super) async fn login(State(app): State<App>, request: Request) -> Result<Re
         value.map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().trim().to_owned())
     };
     let token = value("token").unwrap_or_default();
+    // Only a path of this relay, so that nobody is led elsewhere.
+    let is_path = |to: &String| {
+        to.starts_with('/') && !to.starts_with("//") && !to.contains(|c: char| c == '\\' || c.is_control())
+    };
+    let to = value("to").filter(is_path);
     let caller = via.map_or(Caller::Proxy, |via| via.caller);
     let granted = app.access.with_token(caller, &token);
     let grant = granted.as_ref().map_or_else(|_| app.access.anonymous(), Clone::clone);
     let who = via.map(|via| via.who(&parts.headers, &grant)).unwrap_or_default();
     if let Err(denied) = granted {
         app.audit.refused_http(&who, "POST /login", &denied.to_string());
-        return Ok(form(&app, &parts.uri, Some(&denied.to_string())));
+        if denied == Denied::TooMany {
+            return Err(denied.into());
+        }
+        return Ok(form(&app, to.as_deref().unwrap_or("/"), Some(&denied.to_string())));
     }
-    app.audit.logged_in(&who);
+    if app.access.has_rules() {
+        app.audit.logged_in(&who);
+    }
     let base = &app.config.base;
-    // Only a path of this relay, so that nobody is led elsewhere.
-    let to = value("to").filter(|to| to.starts_with('/') && !to.starts_with("//") && !to.contains('\\'));
     let to = format!("{}{}", base.trim_end_matches('/'), to.as_deref().unwrap_or("/"));
     Ok(redirect(&to, &set_cookie(via, base, &token, None)))
 }
@@ -100,8 +108,8 @@ fn set_cookie(via: Option<&Via>, base: &str, token: &str, max_age: Option<u64>) 
 }
 
 /// The form, with what was wrong; it leads back to the page that was asked for.
-pub(super) fn form(app: &App, uri: &Uri, wrong: Option<&str>) -> Response {
-    let to = if uri.path() == "/login" { "/" } else { uri.path() };
+pub(super) fn form(app: &App, to: &str, wrong: Option<&str>) -> Response {
+    let to = if to == "/login" { "/" } else { to };
     let base = app.config.base.trim_end_matches('/');
     let wrong = wrong.map(|wrong| format!("<p role=\"alert\">{}</p>", escaped(wrong))).unwrap_or_default();
     let html = include_str!("../../web/login.html")

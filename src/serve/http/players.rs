@@ -1,7 +1,7 @@
 //! Files for players: a playlist of all streams, and the description (SDP) of a stream that is
 //! sent or received by UDP or RTP.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
     Extension,
@@ -96,12 +96,18 @@ pub(super) struct DescriptionQuery {
 }
 
 /// `/streams/NAME.sdp[?output=N|?input=N]`
-pub(super) async fn description(app: &App, name: &str, uri: &Uri) -> Result<Response, Refusal> {
+pub(super) async fn description(
+    app: &App,
+    grant: &Grant,
+    name: &str,
+    uri: &Uri,
+) -> Result<Response, Refusal> {
     let Query(query) = Query::<DescriptionQuery>::try_from_uri(uri)
         .map_err(|error| Refusal::Malformed(format!("{error}: expected ?output=N or ?input=N")))?;
     let channel = app.registry.channel(name)?;
     let mut streams = Vec::new();
-    for part in app.registry.session_of(&channel) {
+    let may = |part: &Arc<Channel>| grant.may_watch(&part.name);
+    for part in app.registry.session_of(&channel).into_iter().filter(may) {
         let contents = Contents::of_running(&app.registry, &part).await;
         match describe(&part, &contents, &query) {
             Ok(stream) => streams.push(stream),

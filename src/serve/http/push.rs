@@ -123,7 +123,7 @@ impl<'a> Asked<'a> {
     ) -> Result<Asked<'a>, Refusal> {
         let target = Target::parse(app, path)?;
         match &target {
-            Target::Channel(name) => grant.channel(name)?,
+            Target::Channel(name) => grant.channel(name, app.registry.knows(name))?,
             Target::Group(input) => grant.group(input.group)?,
         }
         let options = SubscribeOptions::parse(wire, query.flow.as_deref(), query.every.as_deref())

@@ -36,7 +36,7 @@ use crate::{
         PUSH_STALL_MAX, SOCKETIO_BUFFER, SOCKETIO_MESSAGE_BYTES_MAX, SOCKETIO_PAUSE_MAX, SOCKETIO_PAUSE_MIN,
         SUBSCRIPTIONS_MAX,
     },
-    registry::audience::Transport,
+    registry::audience::{Transport, Who},
     serve::push::{PushQueue, SubscribeOptions, Update, Wire},
     shares::Place,
 };
@@ -62,6 +62,7 @@ struct Unwanted {
 #[derive(Debug)]
 struct Client {
     app: App,
+    who: Who,
     /// What it may do.
     grant: Grant,
     queue: Arc<PushQueue>,
@@ -179,9 +180,9 @@ fn admit(socket: &SocketRef, app: App) -> Result<(), String> {
     let grant = session.grant.clone();
     let who = request.extensions.get::<Via>().map(|via| via.who(&request.headers, &grant));
     let who = who.unwrap_or_default();
-    let queue = PushQueue::new(None, who);
+    let queue = PushQueue::new(None, who.clone());
     socket.extensions.insert(queue.clone());
-    let client = Arc::new(Client { app, grant, queue: queue.clone(), subscriptions: Mutex::default() });
+    let client = Arc::new(Client { app, who, grant, queue: queue.clone(), subscriptions: Mutex::default() });
     let subscriber = client.clone();
     socket.on("subscribe", async move |socket: SocketRef, TryData::<Wanted>(wanted), ack: AckSender| {
         let answer = match wanted {
@@ -245,8 +246,13 @@ impl Client {
         };
         let options = SubscribeOptions::parse(wire, flow.as_deref(), every.as_deref())?;
         // The rules may have changed since the session began.
-        let granted = self.app.access.renew(&self.grant).and_then(|grant| grant.channel(&stream));
-        granted.map_err(|denied| denied.to_string())?;
+        let exists = self.app.registry.knows(&stream);
+        let granted = self.app.access.renew(&self.grant).and_then(|grant| grant.channel(&stream, exists));
+        granted.map_err(|denied| {
+            let denied = denied.to_string();
+            self.app.audit.refused_http(&self.who, &format!("subscribe {stream}"), &denied);
+            denied
+        })?;
         let known = self.app.registry.format(&stream).map_err(|error| error.to_string())?;
         options.check(&known)?;
         self.subscriptions().reserve(&stream)?;

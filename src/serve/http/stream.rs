@@ -95,15 +95,16 @@ pub(super) async fn named(
     }
     if !knows(name) {
         if let Some(name) = name.strip_suffix(".sdp") {
-            grant.channel(name)?;
-            return players::description(&app, name, &uri).await;
+            grant.channel(name, knows(name))?;
+            return players::description(&app, &grant, name, &uri).await;
         }
         if let Some(name) = name.strip_suffix("/snapshot.jpg") {
-            grant.channel(name)?;
+            grant.channel(name, knows(name))?;
             return snapshot::snapshot(&app, name, StreamQuery::read(query)?.size.as_deref()).await;
         }
     }
-    grant.channel(name)?;
+    // The name as it was asked for: whether a part of it is a channel's is not for everyone.
+    grant.channel(name, knows(name)).map_err(|denied| denied.about(whole))?;
     let format = app.registry.format(name)?;
     let query = StreamQuery::read(query)?;
     if let Some(interface) = &query.interface {

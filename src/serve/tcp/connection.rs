@@ -221,7 +221,10 @@ impl Connection {
     }
 
     fn list(&self) -> Result<serde_json::Value, String> {
-        self.grant.needs(Role::Watch).map_err(|denied| self.denied(&denied))?;
+        self.grant.needs(Role::Watch).map_err(|denied| {
+            self.audit("LIST", &denied);
+            self.denied(&denied)
+        })?;
         let format =
             |name: &str| self.shared.registry.format(name).map_or_else(|_| String::new(), |f| f.to_string());
         let names = self.shared.registry.names();
@@ -329,8 +332,12 @@ impl Connection {
 
     fn may_subscribe(&self, name: &str, options: &SubscribeOptions) -> Result<(), String> {
         let granted = match name.strip_prefix('/') {
-            Some(_) => self.group(name).map(|(input, _)| self.grant.group(input.group))?,
-            None => self.grant.channel(name),
+            // What is allowed here is not for everyone.
+            Some(_) => match self.grant.needs(Role::Watch) {
+                Ok(()) => self.group(name).map(|(input, _)| self.grant.group(input.group))?,
+                denied => denied,
+            },
+            None => self.grant.channel(name, self.shared.registry.knows(name)),
         };
         granted.map_err(|denied| {
             self.audit(&format!("SUBSCRIBE {name}"), &denied);
