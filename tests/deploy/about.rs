@@ -11,8 +11,21 @@ use crate::{
     said,
 };
 
-const COMMANDS: [&str; 11] =
-    ["serve", "relay", "send", "recv", "probe", "impair", "demo", "check", "config", "completions", "man"];
+const COMMANDS: [&str; 13] = [
+    "serve",
+    "relay",
+    "send",
+    "recv",
+    "probe",
+    "impair",
+    "demo",
+    "check",
+    "key",
+    "token",
+    "config",
+    "completions",
+    "man",
+];
 
 /// Writes the completions of a shell into a file.
 fn completions(folder: &Path, shell: &str) -> PathBuf {
