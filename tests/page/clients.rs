@@ -102,7 +102,7 @@ fn each_client_is_listed_while_it_is_there() {
     assert_eq!((&found["total"], &one["bytes"], &one["missed"]), (&1.into(), &4.into(), &0.into()));
     assert_eq!(one["address"], address.as_str());
     let (_, _, table) = get(http, "/api/v1/streams/main/clients?format=csv");
-    assert!(table.starts_with("address,transport,agent,since,packets,bytes,missed,id\r\n"), "{table}");
+    assert!(table.starts_with("address,transport,agent,since,packets,bytes,missed,id,user\r\n"), "{table}");
     assert!(table.contains(",websocket,'=script,"), "nothing that a spreadsheet would compute: {table}");
 
     let mut first = String::new();

@@ -347,8 +347,6 @@ pub(super) struct ClientRow<'a> {
     transport: &'static str,
     /// Its program (`User-Agent`); null if it does not say.
     agent: Option<&'a str>,
-    /// Name of its token, `link` if it came by a signed link; null without either.
-    user: Option<&'a str>,
     /// When it came, in milliseconds since the Unix epoch.
     since: u64,
     /// Packets handed to its connection.
@@ -359,6 +357,9 @@ pub(super) struct ClientRow<'a> {
     missed: u64,
     /// Its id, by which it can be disconnected; unique while the relay runs.
     id: u64,
+    /// Name of its token; `link` if it came by a signed link, `jwt:` and a name with a token of an
+    /// identity provider; null without any.
+    user: Option<&'a str>,
 }
 
 /// The table of these clients.
@@ -372,12 +373,12 @@ impl<'a> ClientRow<'a> {
             address: &client.who.address,
             transport: client.transport.as_str(),
             agent: client.who.agent.as_deref(),
-            user: client.who.user.as_deref(),
             since: client.since,
             packets: client.packets,
             bytes: client.bytes,
             missed: client.missed,
             id: client.id,
+            user: client.who.user.as_deref(),
         }
     }
 }
