@@ -74,7 +74,7 @@ fn each_line_gets_one_answer() {
     assert_eq!(client.ask("list"), client.ask("LIST\r"));
     assert_eq!(
         client.ask("HELO"),
-        r#"ERR command "HELO": expected LIST, SUBSCRIBE, UNSUBSCRIBE, STATS or CLOSE"#
+        r#"ERR command "HELO": expected AUTH, LIST, SUBSCRIBE, UNSUBSCRIBE, STATS or CLOSE"#
     );
     let unknown = client.ask("SUBSCRIBE film");
     assert_eq!(unknown, r#"ERR there is no stream "film": expected readings"#);
