@@ -9,13 +9,14 @@ use std::{
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use serde_json::{Value, json};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 use crate::{
+    budget::PerSecond,
     config::Audit,
     limits::{AUDIT_LINES_MAX, AUDIT_REFUSALS_PER_SECOND, AUDIT_REOPEN, AUDIT_TEXT_MAX},
     metrics::AccessRefused,
@@ -41,8 +42,7 @@ struct Inner {
 /// Limits lines about refused attempts, which anyone can cause.
 #[derive(Debug)]
 struct Refusals {
-    since: Instant,
-    left: u32,
+    budget: PerSecond,
     omitted: u64,
 }
 
@@ -61,8 +61,10 @@ impl AuditLog {
             Audit::StandardError => builder.finish(io::stderr()),
             Audit::File(path) => builder.finish(Rotated::open(path)?),
         };
-        let refusals =
-            Mutex::new(Refusals { since: clock::now(), left: AUDIT_REFUSALS_PER_SECOND, omitted: 0 });
+        let refusals = Mutex::new(Refusals {
+            budget: PerSecond::new(AUDIT_REFUSALS_PER_SECOND, clock::now()),
+            omitted: 0,
+        });
         Ok(AuditLog { log: Some(Arc::new(Inner { queue, _thread: thread, refusals })), counts })
     }
 
@@ -111,15 +113,10 @@ impl AuditLog {
         let omitted = {
             // Single assignments, so a panic cannot leave it inconsistent.
             let mut refusals = inner.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = clock::now();
-            if now.saturating_duration_since(refusals.since) >= Duration::from_secs(1) {
-                (refusals.since, refusals.left) = (now, AUDIT_REFUSALS_PER_SECOND);
-            }
-            if refusals.left == 0 {
+            if !refusals.budget.take(clock::now()) {
                 refusals.omitted += 1;
                 return;
             }
-            refusals.left -= 1;
             std::mem::take(&mut refusals.omitted)
         };
         let mut more = json!({ "what": shown(what), "why": shown(why) });

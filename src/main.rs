@@ -25,6 +25,7 @@
 
 mod access;
 mod audit;
+mod budget;
 mod capture;
 mod channel;
 mod cli;

@@ -18,6 +18,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::{
     access::{Access, Denied},
+    budget::PerSecond,
     limits::{COOKIE_KEY_LIFE, COOKIE_VALID, UDP_ANSWERS_PER_SECOND, UDP_RENEWALS},
     shares::{Caller, Place, Resource, Shares},
 };
@@ -49,7 +50,8 @@ pub struct Exchange {
     keys: Keys,
     began: Instant,
     clients: HashMap<SocketAddr, Client>,
-    answers: Budget,
+    /// Answers to unknown senders.
+    answers: PerSecond,
 }
 
 #[derive(Debug)]
@@ -150,7 +152,7 @@ pub enum Change {
 impl Exchange {
     /// An exchange without subscribers. `fresh` returns unpredictable keys.
     pub fn new(rules: Rules, now: Instant, fresh: Box<dyn FnMut() -> Key + Send>) -> Exchange {
-        let (keys, answers) = (Keys::new(fresh, now), Budget { left: UDP_ANSWERS_PER_SECOND, since: now });
+        let (keys, answers) = (Keys::new(fresh, now), PerSecond::new(UDP_ANSWERS_PER_SECOND, now));
         Exchange { rules, keys, began: now, clients: HashMap::new(), answers }
     }
 
@@ -332,22 +334,5 @@ impl Keys {
             self.previous = std::mem::replace(&mut self.current, (self.fresh)());
             self.since = now;
         }
-    }
-}
-
-/// Limits answers to unknown senders.
-struct Budget {
-    left: u32,
-    since: Instant,
-}
-
-impl Budget {
-    fn take(&mut self, now: Instant) -> bool {
-        if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
-            *self = Budget { left: UDP_ANSWERS_PER_SECOND, since: now };
-        }
-        let some = self.left > 0;
-        self.left -= u32::from(some);
-        some
     }
 }
