@@ -27,11 +27,6 @@ pub(super) struct Difference {
 
 impl Difference {
     pub(super) fn between(old: &Config, new: &Config) -> Difference {
-        let find = |config: &Config, name: &str| config.channels.iter().find(|it| it.name == name).cloned();
-        let names = |config: &Config, meant: &dyn Fn(&Channel) -> bool| {
-            let channels = config.channels.iter().filter(|channel| meant(channel));
-            channels.map(|channel| channel.name.clone()).collect::<Vec<String>>()
-        };
         let shares = |config: &Config| Resource::ALL.map(|resource| config.bounds.of(resource).share);
         let later = [
             ("tick", old.tick != new.tick),
@@ -43,16 +38,22 @@ impl Difference {
             ("[shares]", shares(old) != shares(new)),
             ("audit", old.access.audit != new.access.audit),
         ];
+        let [mut added, mut changed, mut rekeyed] = [const { Vec::new() }; 3];
+        for channel in &new.channels {
+            match Step::of(old, channel) {
+                Step::Keep => continue,
+                Step::Rekey(_) => &mut rekeyed,
+                Step::Replace(_) => &mut changed,
+                Step::Add => &mut added,
+            }
+            .push(channel.name.clone());
+        }
+        let is_gone = |known: &&Channel| new.channels.iter().all(|channel| channel.name != known.name);
         Difference {
-            added: names(new, &|channel| find(old, &channel.name).is_none()),
-            changed: names(new, &|channel| {
-                let known = find(old, &channel.name);
-                known.is_some_and(|known| known != *channel && new_keys(&known, channel).is_none())
-            }),
-            rekeyed: names(new, &|channel| {
-                find(old, &channel.name).is_some_and(|known| new_keys(&known, channel).is_some())
-            }),
-            removed: names(old, &|channel| find(new, &channel.name).is_none()),
+            added,
+            changed,
+            rekeyed,
+            removed: old.channels.iter().filter(is_gone).map(|known| known.name.clone()).collect(),
             access: old.access != new.access,
             later: later.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect(),
         }
@@ -63,11 +64,34 @@ impl Difference {
     }
 }
 
-/// The keys of a channel in which nothing but they differ.
-fn new_keys(old: &Channel, new: &Channel) -> Option<Arc<Keyring>> {
-    let (known, keyring) = (old.seal.as_ref()?, new.seal.as_ref()?);
-    let same = Channel { seal: old.seal.clone(), ..new.clone() } == *old;
-    (same && known != keyring).then(|| keyring.clone())
+/// What a channel of a new configuration takes.
+enum Step {
+    /// Nothing: it is the same.
+    Keep,
+    /// The exchange of its keys for seals; nothing else differs.
+    Rekey(Arc<Keyring>),
+    /// A new start, in place of the one that runs.
+    Replace(Box<Channel>),
+    /// A start.
+    Add,
+}
+
+impl Step {
+    fn of(old: &Config, channel: &Channel) -> Step {
+        let Some(known) = old.channels.iter().find(|known| known.name == channel.name) else {
+            return Step::Add;
+        };
+        if known == channel {
+            return Step::Keep;
+        }
+        let with_its_keys = Channel { seal: channel.seal.clone(), ..known.clone() };
+        match &channel.seal {
+            Some(keyring) if known.seal.is_some() && with_its_keys == *channel => {
+                Step::Rekey(keyring.clone())
+            }
+            _ => Step::Replace(Box::new(known.clone())),
+        }
+    }
 }
 
 /// `added cam-3; changed cam-1; new rules of access; [tcp] counts at the next start`
@@ -110,24 +134,23 @@ impl Service {
         }
         for channel in &new.channels {
             let name = &channel.name;
-            let old = self.config.channels.iter().find(|known| known.name == *name).cloned();
-            match old {
-                Some(old) if old == *channel => kept.push(old),
-                Some(old) if let Some(keyring) = new_keys(&old, channel) => {
+            match Step::of(&self.config, channel) {
+                Step::Keep => kept.push(channel.clone()),
+                Step::Rekey(keyring) => {
                     if let Err(error) = self.registry.rekey(name, keyring).await {
                         tracing::warn!(channel = name, "cannot exchange the keys: {error}");
                     }
                     kept.push(channel.clone());
                 }
-                Some(old) => {
+                Step::Replace(old) => {
                     self.end_channel(name).await;
-                    let started = self.begin_channel(channel).await;
-                    let now = if started { channel } else { &old };
-                    if started || self.begin_channel(&old).await {
-                        kept.push(now.clone());
+                    if self.begin_channel(channel).await {
+                        kept.push(channel.clone());
+                    } else if self.begin_channel(&old).await {
+                        kept.push(*old);
                     }
                 }
-                None => kept.extend(self.begin_channel(channel).await.then(|| channel.clone())),
+                Step::Add => kept.extend(self.begin_channel(channel).await.then(|| channel.clone())),
             }
         }
         let names: Vec<&str> = kept.iter().map(|channel| channel.name.as_str()).collect();
