@@ -43,11 +43,21 @@ struct Shared {
 #[derive(Debug)]
 struct Rules {
     config: config::Access,
-    /// For each token: what tells which one a subscriber's proof is about, and its grant.
-    tokens: Vec<([u8; 8], Grant)>,
+    tokens: Vec<Known>,
     anonymous: Grant,
     /// The identity provider, if there is one.
     issuer: Option<Arc<Issuer>>,
+}
+
+/// A token of the configuration.
+#[derive(Debug)]
+struct Known {
+    digest: TokenDigest,
+    /// Says which token a subscriber's proof is about.
+    id: [u8; 8],
+    /// The same in links.
+    link: String,
+    grant: Grant,
 }
 
 /// What a caller may do.
@@ -167,7 +177,7 @@ impl Access {
     pub fn renew(&self, grant: &Grant) -> Result<Grant, Denied> {
         match grant.token {
             Some(token) => {
-                self.rules().grant(|known| known == token).ok_or(Denied::Unknown)?.unless_expired()
+                self.rules().grant(|known| known.digest == token).ok_or(Denied::Unknown)?.unless_expired()
             }
             None => match (&grant.issuer, &self.rules().issuer) {
                 // What it says is known; whether it still counts depends on the provider.
@@ -212,23 +222,12 @@ impl Access {
     fn known(&self, token: &str) -> Result<Grant, Denied> {
         let TokenDigest(digest) = TokenDigest::of(token);
         let rules = self.rules();
-        let found = rules.grant(|TokenDigest(known)| known.ct_eq(&digest).into());
-        if let (None, Some(issuer), 2) = (&found, &rules.issuer, token.matches('.').count()) {
-            return self.with_jwt(issuer, token);
+        match (rules.grant(|known| known.digest.0.ct_eq(&digest).into()), &rules.issuer) {
+            (Some(grant), _) => grant.unless_expired(),
+            (None, Some(issuer)) if token.matches('.').count() == 2 => Grant::of_bearer(issuer, token),
+            (None, _) if !rules.config.has_rules() => Ok(rules.anonymous.clone()),
+            (None, _) => Err(Denied::Unknown),
         }
-        match found {
-            Some(grant) => grant.unless_expired(),
-            None if !self.has_rules() => Ok(self.anonymous()),
-            None => Err(Denied::Unknown),
-        }
-    }
-
-    /// What the bearer of a token of an identity provider may do.
-    fn with_jwt(&self, issuer: &Arc<Issuer>, token: &str) -> Result<Grant, Denied> {
-        let bearer = issuer.check(token)?;
-        let (user, issuer) = (Some(format!("{JWT}{}", bearer.user).into()), Some(issuer.clone()));
-        let (roles, expires) = (bearer.roles, Some(bearer.expires));
-        Grant { user, token: None, issuer, roles, scope: Arc::default(), expires }.unless_expired()
     }
 
     /// What a subscriber over UDP may do, who proves its token.
@@ -236,15 +235,13 @@ impl Access {
     /// # Errors
     /// The proof is of no known token, or the token has expired.
     pub fn with_proof(&self, request: &Request<'_>) -> Result<Grant, Denied> {
-        if request.proof.is_empty() || !self.has_rules() {
-            return Ok(self.anonymous());
-        }
         let rules = self.rules();
-        let known = rules.config.tokens.iter().zip(&rules.tokens);
-        let mut same = known.filter(|(_, (id, _))| request.proof.starts_with(id));
-        let (_, (_, grant)) =
-            same.find(|(token, _)| token.digest.is_proved(request)).ok_or(Denied::Unknown)?;
-        grant.clone().unless_expired()
+        if request.proof.is_empty() || !rules.config.has_rules() {
+            return Ok(rules.anonymous.clone());
+        }
+        let is_proved =
+            |known: &Known| request.proof.starts_with(&known.id) && known.digest.is_proved(request);
+        rules.grant(is_proved).ok_or(Denied::Unknown)?.unless_expired()
     }
 
     /// What the bearer of a signed link to `path` may do.
@@ -261,7 +258,7 @@ impl Access {
         let rules = self.rules();
         let Some(key) = &rules.config.link_key else {
             // Without keys of links the query means something else, or nothing.
-            return Ok(self.anonymous());
+            return Ok(rules.anonymous.clone());
         };
         if !link.is_signed(key, path) || !link.is_from(from) {
             return Err(self.failed(caller, Denied::Forged));
@@ -269,9 +266,7 @@ impl Access {
         let expires = link.expires().ok_or(Denied::Forged)?;
         let grant = match link.by() {
             // The link opens no more than its token does, and ends with it.
-            Some(by) => {
-                rules.grant(|token| link::id(&token) == by).ok_or(Denied::Unknown)?.unless_expired()?
-            }
+            Some(by) => rules.grant(|known| known.link == by).ok_or(Denied::Unknown)?.unless_expired()?,
             None => Grant { user: Some(LINK.into()), ..rules.anonymous.clone() },
         };
         let watches = link.by().is_none() || grant.has(Role::Watch);
@@ -290,8 +285,9 @@ impl Access {
         }
         let usual = clock::unix() + rules.config.link_valid;
         let until = grant.expires.map_or(usual, |expires| expires.min(usual));
-        let by = grant.token.as_ref().map(link::id);
-        Some(link::query(key, path, until.as_secs(), None, by.as_deref()))
+        let by = rules.tokens.iter().find(|known| Some(known.digest) == grant.token);
+        let by = by.map(|known| known.link.as_str());
+        Some(link::query(key, path, until.as_secs(), None, by))
     }
 
     fn attempts(&self) -> MutexGuard<'_, Attempts> {
@@ -321,16 +317,22 @@ impl Rules {
             None => Roles::default(),
         };
         let anonymous = Grant { user: None, token: None, issuer: None, roles, scope, expires: None };
-        let tokens = config.tokens.iter().map(|token| (token.digest.id(), Grant::of(token))).collect();
+        let tokens = config.tokens.iter().map(Known::new).collect();
         Rules { config, tokens, anonymous, issuer }
     }
 
-    /// The grant of the token that `is`; looks at all of them.
-    fn grant(&self, is: impl Fn(TokenDigest) -> bool) -> Option<Grant> {
-        let known = self.config.tokens.iter().zip(&self.tokens);
+    /// The grant of the token that is meant; looks at all of them.
+    fn grant(&self, is_meant: impl Fn(&Known) -> bool) -> Option<Grant> {
         let found =
-            known.fold(None, |found, (token, (_, grant))| if is(token.digest) { Some(grant) } else { found });
-        found.cloned()
+            self.tokens.iter().fold(None, |found, known| if is_meant(known) { Some(known) } else { found });
+        found.map(|known| known.grant.clone())
+    }
+}
+
+impl Known {
+    fn new(token: &Token) -> Known {
+        let id = token.digest.id();
+        Known { digest: token.digest, id, link: hex::encode(id), grant: Grant::of(token) }
     }
 }
 
@@ -344,6 +346,14 @@ impl Grant {
             scope: Arc::new(token.scope.clone()),
             expires: token.expires,
         }
+    }
+
+    /// That of the bearer of a token of an identity provider.
+    fn of_bearer(issuer: &Arc<Issuer>, token: &str) -> Result<Grant, Denied> {
+        let bearer = issuer.check(token)?;
+        let (user, issuer) = (Some(format!("{JWT}{}", bearer.user).into()), Some(issuer.clone()));
+        let (roles, expires) = (bearer.roles, Some(bearer.expires));
+        Grant { user, token: None, issuer, roles, scope: Arc::default(), expires }.unless_expired()
     }
 
     fn unless_expired(self) -> Result<Grant, Denied> {

@@ -232,7 +232,7 @@ fn a_channel_that_is_taken_out_ends_and_its_counters_stay() {
 fn a_revoked_token_ends_what_it_has_opened() {
     let at = (group(), free_port());
     let token = |name: &str| {
-        let digest: String = TokenDigest::of(name).0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex::encode(TokenDigest::of(name).0);
         format!("[[token]]\nname = \"{name}\"\nsha256 = \"{digest}\"\n")
     };
     let all = token("stays") + &token("goes") + &channel("cam", at, "");

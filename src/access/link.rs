@@ -8,7 +8,6 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::config::LinkKey;
-use tidecast_wire::subscribe::TokenDigest;
 
 /// Start of what the code is computed over, so that the key serves no other purpose.
 const LABEL: &str = "tidecast link 1";
@@ -47,7 +46,7 @@ impl<'a> Link<'a> {
         self.addr.is_none_or(|only| only.parse().ok().is_some_and(|only: IpAddr| from == Some(only)))
     }
 
-    /// Which token's link it is ([`id`]).
+    /// Which token's link it is: its id in hexadecimal digits.
     pub(super) fn by(&self) -> Option<&'a str> {
         self.by
     }
@@ -55,11 +54,6 @@ impl<'a> Link<'a> {
     pub(super) fn expires(&self) -> Option<Duration> {
         self.exp.parse().ok().map(Duration::from_secs)
     }
-}
-
-/// Says whose link it is, and tells nothing about the token.
-pub(super) fn id(token: &TokenDigest) -> String {
-    token.id().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The query of a link to `path` that is valid until `expires`, in seconds since the Unix epoch,

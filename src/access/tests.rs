@@ -8,7 +8,7 @@ use tidecast_wire::subscribe::Ask;
 fn access(text: &str) -> Access {
     let mut text = text.to_owned();
     for token in ["watcher", "seer", "boss", "old", "part"] {
-        let hex: String = TokenDigest::of(token).0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex::encode(TokenDigest::of(token).0);
         text = text.replace(&format!("@{token}@"), &hex);
     }
     Access::new(text.parse::<Config>().unwrap().access, false)

@@ -25,7 +25,7 @@ pub(super) fn run(args: &cli::Token, out: &mut impl Write) -> Result<(), Failure
             );
             table
         }
-        cli::TokenAction::LinkKey => format!("[access]\nlink_key = \"{}\"\n", hex(&random()?)),
+        cli::TokenAction::LinkKey => format!("[access]\nlink_key = \"{}\"\n", hex::encode(random()?)),
         cli::TokenAction::Link(args) => link(args)?,
     };
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)
@@ -38,7 +38,7 @@ fn new(args: &cli::NewToken) -> Result<(String, String), Failure> {
     let table = format!(
         "[[token]]\nname = {:?}\nsha256 = \"{}\"\nroles = [{}]\n",
         args.name,
-        hex(&TokenDigest::of(&token).0),
+        hex::encode(TokenDigest::of(&token).0),
         roles.join(", ")
     );
     // The file's own rules say what is wrong with a name.
@@ -77,10 +77,6 @@ fn random() -> anyhow::Result<[u8; 32]> {
     getrandom::fill(&mut bytes)
         .map_err(|error| anyhow::anyhow!("the system has no random numbers: {error}"))?;
     Ok(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -246,16 +246,10 @@ pub(super) fn hex(value: &Value) -> Result<[u8; 32], String> {
         return Err("expected text in quotes, 64 hexadecimal digits".into());
     };
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
-    let bytes = digits.as_bytes();
     let mut parsed = [0; 32];
-    let digit = |at: usize| bytes.get(at).and_then(|digit| char::from(*digit).to_digit(16));
-    for (at, byte) in parsed.iter_mut().enumerate() {
-        let both = digit(2 * at).zip(digit(2 * at + 1)).filter(|_| bytes.len() == 64);
-        let (high, low) = both.ok_or_else(|| {
-            format!("expected 64 hexadecimal digits, these are {} characters", digits.chars().count())
-        })?;
-        *byte = (16 * high + low) as u8;
-    }
+    hex::decode_to_slice(digits, &mut parsed).map_err(|_| {
+        format!("expected 64 hexadecimal digits, these are {} characters", digits.chars().count())
+    })?;
     Ok(parsed)
 }
 

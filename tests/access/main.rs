@@ -58,7 +58,7 @@ fn tokens() -> String {
     for line in TOKENS.lines() {
         text += &format!("{line}\n");
         if let Some(name) = line.strip_prefix("name = \"").and_then(|rest| rest.strip_suffix('"')) {
-            let digest: String = TokenDigest::of(name).0.iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = hex::encode(TokenDigest::of(name).0);
             text += &format!("sha256 = \"{digest}\"\n");
         }
     }

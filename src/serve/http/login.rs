@@ -10,7 +10,7 @@ use axum::{
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
-use super::{App, refusal::Refusal, via::Via};
+use super::{App, encoding::accepts, refusal::Refusal, via::Via};
 use crate::{access::Denied, limits::LOGIN_BYTES_MAX, shares::Caller};
 
 /// Name of the cookie.
@@ -29,8 +29,7 @@ pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
 
 /// Whether a request is a person's, who opens a page.
 pub(super) fn is_person(method: &Method, headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    *method == Method::GET && accept.contains("text/html")
+    *method == Method::GET && accepts(headers, header::ACCEPT, "text/html")
 }
 
 /// `GET /login`: the form.
@@ -48,10 +47,9 @@ pub(super) async fn login(State(app): State<App>, request: Request) -> Result<Re
     let body = body
         .map_err(|_| Refusal::Late("the form did not come: expected token=...".to_owned()))?
         .map_err(|_| Refusal::TooLong(format!("expected a form of at most {LOGIN_BYTES_MAX} bytes")))?;
-    let body = String::from_utf8_lossy(&body).replace('+', " ");
     let value = |key: &str| {
-        let value = body.split('&').filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == key);
-        value.map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().trim().to_owned())
+        let value = form_urlencoded::parse(&body).find(|(name, _)| name == key);
+        value.map(|(_, value)| value.trim().to_owned())
     };
     let token = value("token").unwrap_or_default();
     // Only a path of this relay, so that nobody is led elsewhere.

@@ -36,7 +36,7 @@ fn access(text: &str) -> Access {
 
 /// Those who know the token `secret` may watch `cam` and whatever begins like it.
 fn secret() -> Access {
-    let digest: String = TokenDigest::of("secret").0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex::encode(TokenDigest::of("secret").0);
     access(&format!(
         "[[token]]\nname = \"t\"\nsha256 = \"{digest}\"\nchannels = [\"cam*\"]\n[[channel]]\nname = \"cam\"\ninput = \"udp://@239.1.1.1:5000\""
     ))
