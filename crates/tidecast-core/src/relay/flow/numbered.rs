@@ -260,7 +260,7 @@ impl Flow {
     /// contradicts the session.
     fn given_back(&mut self, entry: &Entry, queued: Queued, lags: bool, cx: &mut Context<'_>) {
         let conflict = matches!(queued, Queued::Other(_));
-        // A sealed session never counts anew.
+        // A sealed session never begins to count again.
         let lags = lags || cx.sealed.is_some();
         match queued {
             Queued::Forward(_) | Queued::Waits | Queued::Replaced(_) => {}
